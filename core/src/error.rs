@@ -1,0 +1,9 @@
+//! What can go wrong in the algorithms, as facts. The extension turns each into a SQLSTATE.
+
+/// An error of this crate.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// Two vectors of different length met.
+    #[error("different vector dimensions {0} and {1}")]
+    DimensionMismatch(usize, usize),
+}

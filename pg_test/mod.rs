@@ -1,0 +1,9 @@
+//! The tests that run inside a server.
+
+/// Called by pgrx before the first test.
+pub fn setup(_options: Vec<&str>) {}
+
+/// Settings of the test server.
+pub fn postgresql_conf_options() -> Vec<&'static str> {
+    vec![]
+}
