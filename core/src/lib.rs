@@ -1,5 +1,11 @@
 //! The algorithms of leanstack, in plain Rust: nothing here knows of PostgreSQL.
 
+pub mod element;
 pub mod error;
+pub mod isa;
+pub mod metric;
+pub mod quantize;
 
+pub use element::Element;
 pub use error::Error;
+pub use metric::Metric;
