@@ -1,10 +1,15 @@
 //! The algorithms of leanstack, in plain Rust: nothing here knows of PostgreSQL.
 
+pub mod bits;
+pub mod dense;
 pub mod element;
 pub mod error;
 pub mod isa;
 pub mod metric;
 pub mod quantize;
+pub mod sparse;
+mod text;
+pub mod wire;
 
 pub use element::Element;
 pub use error::Error;
