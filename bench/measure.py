@@ -1,0 +1,295 @@
+"""Measurements: load, build, recall, throughput and latency, inserts. One `Bench` per engine and data set.
+
+Queries run as a prepared statement whose vector comes from a table through an InitPlan, so that neither planning nor
+text parsing of a vector is part of what is measured.
+"""
+
+import os
+import shlex
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from datasets import Dataset
+from server import Server
+
+OPERATORS = {"l2": "<->", "cosine": "<=>", "ip": "<#>"}
+INDEX = "items_v_idx"
+# Rows of one COPY message; bounds the memory of a load.
+COPY_ROWS = 2_000
+
+
+class MeasureError(Exception):
+    """A measurement that would mean nothing, and why."""
+
+
+class Bench:
+    """One engine with one data set: a schema of its own in the engine's database."""
+
+    def __init__(self, engine: str, server: Server, data: Dataset, options):
+        self.engine, self.server, self.data, self.options = engine, server, data, options
+        self.database = server.database(engine)
+        self.schema = data.key
+        # Random plans are no part of the comparison: JIT would start for some ef and not for others.
+        self.settings = {"jit": "off", "enable_seqscan": "off", **options.settings}
+        self.result = {"engine": engine, "dataset": data.name, "metric": data.metric, "rows": len(data.base)}
+        self.result |= {"dimensions": data.base.shape[1], "server": server.version(), "points": []}
+        with server.connect(self.database) as connection:
+            self.result["extension_version"] = connection.execute(
+                "SELECT extversion FROM pg_extension WHERE extname IN ('leanstack', 'vector')"
+            ).fetchone()[0]
+
+    def connect(self, ef: int | None = None):
+        """A session with the run's settings, and `hnsw.ef_search` when given."""
+        return self.server.connect(self.database, self.session(ef))
+
+    def session(self, ef: int | None) -> dict:
+        return {**self.settings, **({"hnsw.ef_search": ef} if ef else {})}
+
+    def loaded(self) -> bool:
+        """Whether this very data set is in the table already."""
+        with self.connect() as connection:
+            if not connection.execute("SELECT to_regclass(%s)", [f"{self.schema}.queries"]).fetchone()[0]:
+                return False
+            count = connection.execute(f"SELECT count(*) FROM {self.schema}.items WHERE id < %s", [len(self.data.base)])
+            return count.fetchone()[0] == len(self.data.base)
+
+    def load(self) -> None:
+        """Fills the tables by binary COPY."""
+        dims = self.data.base.shape[1]
+        with self.connect() as connection:
+            connection.execute(f"DROP SCHEMA IF EXISTS {self.schema} CASCADE")
+            connection.execute(f"CREATE SCHEMA {self.schema}")
+            # Workers are allowed by option because the planner counts main-fork pages only, and gives a table none
+            # whose vectors are all in TOAST.
+            connection.execute(
+                f"CREATE TABLE {self.schema}.items (id integer NOT NULL, v vector({dims}))"
+                " WITH (parallel_workers = 2, autovacuum_enabled = off)"
+            )
+            for table in ("spare", "queries"):
+                connection.execute(f"CREATE TABLE {self.schema}.{table} (id integer PRIMARY KEY, v vector({dims}))")
+                connection.execute(f"ALTER TABLE {self.schema}.{table} ALTER v SET STORAGE PLAIN")
+            started = time.monotonic()
+            for table, rows in (("items", self.data.base), ("spare", self.data.spare), ("queries", self.data.queries)):
+                with connection.cursor().copy(f"COPY {self.schema}.{table} FROM STDIN (FORMAT binary)") as copy:
+                    for message in copy_messages(rows):
+                        copy.write(message)
+            self.result["load_seconds"] = time.monotonic() - started
+            for table in ("items", "spare", "queries"):
+                connection.execute(f"VACUUM (ANALYZE) {self.schema}.{table}")
+
+    def build(self) -> None:
+        """Drops what is there and builds the index, timed; rows of an earlier insert test go first."""
+        options = {"m": self.options.m, "ef_construction": self.options.ef_construction}
+        if self.engine == "leanstack" and self.options.quantization:
+            options["quantization"] = self.options.quantization
+        listed = ", ".join(f"{name} = {value}" for name, value in options.items())
+        with self.connect() as connection:
+            connection.execute(f"DROP INDEX IF EXISTS {self.schema}.{INDEX}")
+            if connection.execute(f"DELETE FROM {self.schema}.items WHERE id >= %s", [len(self.data.base)]).rowcount:
+                connection.execute(f"VACUUM {self.schema}.items")
+            connection.execute(f"SET maintenance_work_mem = '{self.options.maintenance_work_mem}'")
+            connection.execute(f"SET max_parallel_maintenance_workers = {self.options.workers}")
+            self.prewarm(connection, "items")
+            connection.execute("CHECKPOINT")
+            started = time.monotonic()
+            connection.execute(
+                f"CREATE INDEX {INDEX} ON {self.schema}.items"
+                f" USING hnsw (v vector_{self.data.metric}_ops) WITH ({listed})"
+            )
+            self.result["build_seconds"] = time.monotonic() - started
+        self.result["index_options"] = listed
+
+    def sizes(self) -> None:
+        """Index and heap sizes; the heap with its TOAST."""
+        with self.connect() as connection:
+            row = connection.execute(
+                f"SELECT pg_relation_size('{self.schema}.{INDEX}'), pg_table_size('{self.schema}.items')"
+            ).fetchone()
+        self.result["index_bytes"], self.result["heap_bytes"] = row
+
+    def query(self, parameter: str) -> str:
+        """The measured statement."""
+        operator = OPERATORS[self.data.metric]
+        return (
+            f"SELECT id FROM {self.schema}.items"
+            f" ORDER BY v {operator} (SELECT v FROM {self.schema}.queries WHERE id = {parameter}) LIMIT {self.options.k}"
+        )
+
+    def check_plan(self, ef: int) -> bool:
+        """Raises unless the statement, planned with and without its parameter, uses the index at this ef.
+
+        Returns whether the planner would have chosen it unforced: sessions run with sequential scans discouraged, since
+        on small tables and large ef a planner rightly prefers them, and that would be measured in place of the index.
+        """
+        freely = True
+        with self.connect(ef) as connection:
+            for mode in ("force_custom_plan", "force_generic_plan"):
+                connection.execute(f"SET plan_cache_mode = {mode}")
+                for forced in (False, True):
+                    connection.execute(f"SET enable_seqscan = {'off' if forced else 'on'}")
+                    # Anew each time: a generic plan would be kept across the change of setting.
+                    connection.execute(f"PREPARE q(integer) AS {self.query('$1')}")
+                    plan = "\n".join(row[0] for row in connection.execute("EXPLAIN EXECUTE q(0)"))
+                    connection.execute("DEALLOCATE q")
+                    uses = f"Index Scan using {INDEX} on items" in plan and "InitPlan" in plan
+                    if forced and not uses:
+                        raise MeasureError(f"{self.engine}: ef {ef} does not use the index ({mode}):\n{plan}")
+                    freely = freely and uses
+            shown = connection.execute("SHOW hnsw.ef_search").fetchone()[0]
+            if shown != str(ef):
+                raise MeasureError(f"{self.engine}: hnsw.ef_search is {shown}, not the {ef} that was asked for")
+        return freely
+
+    def prewarm(self, connection, *relations: str) -> None:
+        """Reads relations into shared buffers, TOAST included; a sequential scan where pg_prewarm is missing."""
+        have = connection.execute("SELECT 1 FROM pg_extension WHERE extname = 'pg_prewarm'").fetchone()
+        for relation in relations:
+            name = f"{self.schema}.{relation}"
+            if have:
+                connection.execute(
+                    "SELECT pg_prewarm(c.oid) FROM pg_class c WHERE c.oid = %(r)s::regclass"
+                    " OR c.oid IN (SELECT reltoastrelid FROM pg_class WHERE oid = %(r)s::regclass AND reltoastrelid <> 0)",
+                    {"r": name},
+                )
+            elif relation != INDEX:
+                connection.execute(f"SELECT count(v) FROM {name}")
+
+    def warm(self) -> None:
+        """Everything that a query touches is in memory before anything is measured."""
+        with self.connect() as connection:
+            self.prewarm(connection, "items", INDEX, "queries")
+
+    def recall(self, ef: int) -> float:
+        """Share of the k nearest found, judged by distance, so that ties between duplicates count as hits."""
+        k, hits = self.options.k, 0
+        allowed = self.data.kth(k)
+        with self.connect(ef) as connection:
+            for query in range(len(self.data.queries)):
+                found = connection.execute(self.query("%s"), [query], prepare=True).fetchall()
+                ids = np.array([row[0] for row in found], dtype=np.int64)
+                if len(np.unique(ids)) != len(ids):
+                    raise MeasureError(f"{self.engine}: query {query} at ef {ef} returned a row twice: {ids.tolist()}")
+                ids = ids[ids < len(self.data.base)]
+                hits += int((self.data.distances(query, ids) <= allowed[query]).sum())
+        return hits / (k * len(self.data.queries))
+
+    def throughput(self, ef: int, clients: int, seconds: float) -> dict:
+        """QPS and latencies of the search statement."""
+        script = f"\\set qid random(0, {len(self.data.queries) - 1})\n{self.query(':qid')};\n"
+        with Pgbench(self, script, self.session(ef), clients, ["-T", str(max(1, round(seconds)))]) as run:
+            return run.finish()
+
+    def inserts(self, search_beside: bool) -> None:
+        """Single-row inserts of held-out rows by one client, into the finished index; then the same with searches
+        running beside them. The rows are deleted again, but the index keeps their traces until the next build."""
+        half = len(self.data.spare) // 2
+        with self.connect() as connection:
+            self.prewarm(connection, "spare", "items", INDEX)
+        self.result["insert"] = self.insert_run(0, half)
+        if search_beside:
+            script = f"\\set qid random(0, {len(self.data.queries) - 1})\n{self.query(':qid')};\n"
+            with Pgbench(self, script, self.session(40), 1, ["-T", "3600"]) as searching:
+                insert = self.insert_run(half, half)
+                search = searching.interrupt()
+            self.result["mixed"] = {"insert": insert, "search": search}
+        with self.connect() as connection:
+            connection.execute(f"DELETE FROM {self.schema}.items WHERE id >= %s", [len(self.data.base)])
+
+    def insert_run(self, first: int, count: int) -> dict:
+        """`count` inserts. Commits are asynchronous by default: waiting for the disk would hide the index's part."""
+        script = (
+            "\\set i :i + 1\n"
+            f"INSERT INTO {self.schema}.items SELECT {len(self.data.base)} + :i, v"
+            f" FROM {self.schema}.spare WHERE id = :i;\n"
+        )
+        settings = self.session(None) | {"synchronous_commit": "on" if self.options.sync_commit else "off"}
+        with Pgbench(self, script, settings, 1, ["-t", str(count), "-D", f"i={first - 1}"]) as run:
+            return run.finish()
+
+
+class Pgbench:
+    """One pgbench run in the background, with its per-transaction log."""
+
+    def __init__(self, bench: Bench, script: str, settings: dict, clients: int, limits: list[str]):
+        self.folder = tempfile.TemporaryDirectory(prefix="bench-log-")
+        path = Path(self.folder.name)
+        (path / "script.sql").write_text(script)
+        server = bench.server
+        command = [str(server.bin_dir / "pgbench"), "-n", "-M", "prepared", "-f", "script.sql", "-l"]
+        command += ["-c", str(clients), "-j", str(clients), "--random-seed=7", *limits]
+        command += ["-h", server.socket, "-p", str(server.port), "-U", server.user, bench.database]
+        self.command = command
+        self.output = open(path / "output", "w+")
+        self.load = os.getloadavg()[0]
+        self.child = subprocess.Popen(
+            command, cwd=path, env=server.environment(settings), stdout=self.output, stderr=subprocess.STDOUT
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.child.poll() is None:
+            self.child.terminate()
+            self.child.wait()
+        self.output.close()
+        self.folder.cleanup()
+
+    def finish(self) -> dict:
+        """Waits for the end; a failed transaction is an error, not a slow one."""
+        code = self.child.wait()
+        self.output.seek(0)
+        text = self.output.read()
+        if code or "ERROR" in text:
+            raise MeasureError(f"pgbench ended with code {code}: {shlex.join(self.command)}\n{text.strip()}")
+        return self.statistics()
+
+    def interrupt(self) -> dict:
+        """Ends a run whose length another one decides."""
+        if self.child.poll() is not None:
+            return self.finish()
+        self.child.terminate()
+        self.child.wait()
+        return self.statistics()
+
+    def statistics(self) -> dict:
+        """Rate and percentiles from the log, whose columns are client, transaction, microseconds, script, end time."""
+        rows = []
+        for path in Path(self.folder.name).glob("pgbench_log.*"):
+            # What follows the last line feed is a line that the end of the run cut short.
+            for line in path.read_text().rpartition("\n")[0].splitlines():
+                fields = line.split()
+                rows.append((int(fields[2]), int(fields[4]) * 1_000_000 + int(fields[5])))
+        if not rows:
+            raise MeasureError(f"pgbench finished no transaction: {shlex.join(self.command)}")
+        micros, ends = np.array(rows, dtype=np.int64).T
+        span = (ends.max() - (ends - micros).min()) / 1e6
+        return {
+            "transactions": len(rows),
+            "qps": len(rows) / span,
+            "p50_ms": float(np.percentile(micros, 50)) / 1e3,
+            "p99_ms": float(np.percentile(micros, 99)) / 1e3,
+            "load_before": self.load,
+        }
+
+
+def copy_messages(rows: np.ndarray):
+    """Rows in COPY's binary format: id as integer, vector as its wire form (int16 dimensions, int16 0, float32s)."""
+    dims = rows.shape[1]
+    row_type = np.dtype(
+        [("fields", ">i2"), ("id_bytes", ">i4"), ("id", ">i4"), ("v_bytes", ">i4")]
+        + [("dims", ">i2"), ("unused", ">i2"), ("v", ">f4", (dims,))]
+    )
+    yield b"PGCOPY\n\xff\r\n\0" + bytes(8)
+    for start in range(0, len(rows), COPY_ROWS):
+        part = rows[start : start + COPY_ROWS]
+        block = np.zeros(len(part), dtype=row_type)
+        block["fields"], block["id_bytes"], block["v_bytes"], block["dims"] = 2, 4, 4 + 4 * dims, dims
+        block["id"] = np.arange(start, start + len(part))
+        block["v"] = part
+        yield block.tobytes()
+    yield b"\xff\xff"

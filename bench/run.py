@@ -1,0 +1,237 @@
+"""`make bench`: measures vector indexes side by side. See bench/README.md for how to read the output."""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import datasets
+import report
+from measure import Bench, MeasureError
+from server import EXTENSIONS, Server, ServerError, Throwaway, bin_dir, parse_address
+
+ROOT = Path(__file__).resolve().parent.parent
+STARTED = time.monotonic()
+
+
+def say(text: str) -> None:
+    """A line of progress with the time since the start."""
+    print(f"[{time.monotonic() - STARTED:6.1f} s] {text}", file=sys.stderr, flush=True)
+
+
+def numbers(text: str) -> list[int]:
+    """A comma-separated list of positive integers."""
+    values = [int(part) for part in text.split(",")]
+    if not values or min(values) < 1:
+        raise argparse.ArgumentTypeError(f'"{text}" is not a list of positive numbers')
+    return values
+
+
+def dataset_names(text: str) -> list[str]:
+    """Data sets by name; `all` is the four that the targets are about."""
+    names = list(datasets.FOUR) if text == "all" else text.split(",")
+    for name in names:
+        if name not in datasets.DATASETS:
+            raise argparse.ArgumentTypeError(f'unknown data set "{name}"; there are {", ".join(datasets.DATASETS)}')
+    return names
+
+
+def engine_names(text: str) -> list[str]:
+    """Engines by name."""
+    names = text.split(",")
+    for name in names:
+        if name not in EXTENSIONS:
+            raise argparse.ArgumentTypeError(f'unknown engine "{name}"; there are {", ".join(EXTENSIONS)}')
+    return names
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="bench/run.sh", description=__doc__)
+    add = parser.add_argument
+    add("--dataset", type=dataset_names, default="wordnet384", help="names, or all; default wordnet384")
+    add("--rows", type=int, help="use the first N rows of each data set")
+    add("--metric", choices=["l2", "cosine", "ip"], help="default: what the data set is for")
+    add("--engines", type=engine_names, help="default: those whose extension the server offers")
+    add("--ef", type=numbers, default="10,20,40,80,160,320", help="hnsw.ef_search values")
+    add("--k", type=int, default=10, help="neighbours per query")
+    add("--clients", type=numbers, default="1,2", help="numbers of pgbench clients")
+    add("--seconds", type=float, default=5, help="length of one throughput sample")
+    add("--rounds", type=int, default=1, help="samples per point, engines taking turns; the median counts")
+    add("--m", type=int, default=16)
+    add("--ef-construction", type=int, default=64)
+    add("--quantization", choices=["auto", "none", "sq8", "half"], help="leanstack's option; default: not given")
+    add("--workers", type=int, default=2, help="max_parallel_maintenance_workers")
+    add("--maintenance-work-mem", default="2GB")
+    add("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting for every session; repeatable")
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--reuse", action="store_true", help="keep tables that are loaded, only rebuild the index")
+    mode.add_argument("--sweep-only", action="store_true", help="keep the tables and the index; no insert test")
+    add("--no-insert", action="store_true", help="skip the insert test")
+    add("--no-sweep", action="store_true", help="skip recall and throughput")
+    add("--mixed", action="store_true", help="also insert while searching")
+    add("--sync-commit", action="store_true", help="the insert test waits for the disk")
+    add("--pg-config", default=os.environ.get("PG_CONFIG", "pg_config"), help="the server to use")
+    add("--socket", action="append", default=[], metavar="[ENGINE=]DIR[:PORT]", help="a running server; repeatable")
+    add("--user", default="postgres", help="role on a running server")
+    add("--shared-buffers", default="2GB", help="of the throwaway cluster")
+    add("--data-dir", type=Path, default=ROOT.parent / "shared" / "data", help="folder of the embeddings")
+    add("--target", type=Path, default=ROOT / "target", help=argparse.SUPPRESS)
+    add("--against", type=Path, metavar="JSON", help="earlier results for engines not measured now")
+    add("--output", metavar="NAME", help="base name of the files under target/bench; default: the data sets")
+    options = parser.parse_args()
+    options.settings = {}
+    for pair in options.set:
+        name, separator, value = pair.partition("=")
+        if not separator:
+            parser.error(f'"{pair}" is not NAME=VALUE')
+        options.settings[name] = value
+    if (options.reuse or options.sweep_only) and not options.socket:
+        parser.error("--reuse and --sweep-only need --socket: a throwaway cluster starts empty")
+    return options
+
+
+def find_servers(options, opened: list[Server]) -> dict[str, Server]:
+    """A server for each engine to measure; `opened` receives each for stopping."""
+    programs = bin_dir(options.pg_config)
+    servers = {}
+    if options.socket:
+        for text in options.socket:
+            engine, folder, port = parse_address(text)
+            server = Server(folder, port, options.user, programs)
+            for name in [engine] if engine else EXTENSIONS:
+                servers[name] = server
+    else:
+        say(f"starting a throwaway cluster from {programs}")
+        opened.append(Throwaway(programs, options.target, options.shared_buffers))
+        servers = dict.fromkeys(EXTENSIONS, opened[-1])
+    chosen = {}
+    for engine in options.engines or EXTENSIONS:
+        if engine in servers and servers[engine].offers(engine):
+            chosen[engine] = servers[engine]
+        elif options.engines:
+            raise ServerError(f"{engine} is not installed in the server; see bench/README.md")
+        else:
+            say(f"{engine} is not installed in the server and is left out")
+    if not chosen:
+        raise ServerError("neither leanstack nor pgvector is installed in the server")
+    return chosen
+
+
+def sweep(benches: list[Bench], options) -> None:
+    """Recall once per point, throughput `rounds` times, with the engines taking turns on each sample."""
+    for bench in benches:
+        bench.warm()
+    for ef in options.ef:
+        points = []
+        for bench in benches:
+            free = bench.check_plan(ef)
+            if not free:
+                say(f"note: {bench.data.name} {bench.engine} ef {ef}: the planner, left free, would not use the index")
+            points.append({"ef": ef, "planner_agrees": free, "recall": bench.recall(ef), "clients": {}})
+        for clients in options.clients:
+            samples = [[] for _ in benches]
+            for _ in range(options.rounds):
+                for at, bench in enumerate(benches):
+                    if not samples[at]:
+                        bench.throughput(ef, clients, 1)
+                    samples[at].append(bench.throughput(ef, clients, options.seconds))
+            for at, point in enumerate(points):
+                middle = statistics.median_low(sample["qps"] for sample in samples[at])
+                chosen = next(sample for sample in samples[at] if sample["qps"] == middle)
+                chosen["all_qps"] = [sample["qps"] for sample in samples[at]]
+                point["clients"][str(clients)] = chosen
+        for bench, point in zip(benches, points):
+            bench.result["points"].append(point)
+            shown = ", ".join(f"{run['qps']:,.0f} QPS with {n}" for n, run in point["clients"].items())
+            say(f"{bench.data.name} {bench.engine} ef {ef}: recall {point['recall']:.4f}, {shown}")
+
+
+def run_dataset(name: str, servers: dict[str, Server], options) -> list[dict]:
+    """Everything about one data set."""
+    cache = options.target / "bench-data"
+    data = datasets.load(name, options.rows, options.metric, options.data_dir, cache, say)
+    benches = [Bench(engine, server, data, options) for engine, server in servers.items()]
+    for bench in benches:
+        if options.sweep_only or options.reuse:
+            if not bench.loaded():
+                raise MeasureError(f"{bench.engine}: {bench.schema} is not loaded; run once without --reuse or --sweep-only")
+        else:
+            say(f"{name} {bench.engine}: loading {len(data.base):,} rows of {data.base.shape[1]} dimensions")
+            bench.load()
+        if not options.sweep_only:
+            say(f"{name} {bench.engine}: building the index")
+            bench.build()
+            say(f"{name} {bench.engine}: built in {bench.result['build_seconds']:.1f} s")
+        bench.sizes()
+    if not options.no_sweep:
+        sweep(benches, options)
+    if not (options.no_insert or options.sweep_only):
+        for bench in benches:
+            bench.inserts(options.mixed)
+            say(f"{name} {bench.engine}: {bench.result['insert']['qps']:,.0f} inserts per second")
+    return [bench.result for bench in benches]
+
+
+def machine() -> dict:
+    """What the figures depend on besides the code."""
+    model = platform.processor()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+        memory = next(line.split()[1] for line in Path("/proc/meminfo").read_text().splitlines())
+    except (OSError, StopIteration):
+        memory = 0
+    return {"cpu": model, "cores": os.cpu_count(), "memory_gb": round(int(memory) / 2**20), "system": platform.platform()}
+
+
+def publish(results: list[dict], options) -> None:
+    """Tables to standard output, JSON and plot to files."""
+    if options.against:
+        results = results + report.read_earlier(options.against, results)
+    found = [report.ratios(*pair) for pair in report.pairs(results)]
+    folder = options.target / "bench"
+    folder.mkdir(parents=True, exist_ok=True)
+    base = options.output or "-".join(options.dataset)
+    settings = {name: getattr(options, name) for name in ("m", "ef_construction", "k", "seconds", "rounds", "workers")}
+    settings |= {"maintenance_work_mem": options.maintenance_work_mem, "sync_commit": options.sync_commit}
+    settings |= {"set": options.settings}
+    content = {"machine": machine(), "settings": settings, "results": results, "ratios": found}
+    (folder / f"{base}.json").write_text(json.dumps(content, indent=1) + "\n")
+    if any(result["points"] for result in results):
+        print(report.sweep_table(results), end="\n\n")
+        report.plot(results, folder / f"{base}.svg")
+    print(report.summary_table(results))
+    for text in (report.mixed_table(results), report.ratio_table(found) if found else ""):
+        if text:
+            print("\n" + text)
+    say(f"written to {folder / base}.json" + (" and .svg" if not options.no_sweep else ""))
+
+
+def main() -> int:
+    """Runs what was asked for; figures of finished data sets are kept when a later one fails."""
+    options = arguments()
+    opened, results, code = [], [], 0
+    try:
+        servers = find_servers(options, opened)
+        for name in options.dataset:
+            results += run_dataset(name, servers, options)
+    except (ServerError, MeasureError, datasets.MissingInput) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        code = 1
+    except KeyboardInterrupt:
+        code = 130
+    finally:
+        for server in opened:
+            server.stop()
+    if results:
+        publish(results, options)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

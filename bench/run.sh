@@ -1,0 +1,23 @@
+#!/bin/bash
+# Makes the Python environment under target/ when it is missing or out of date, then runs the benchmark.
+# Arguments come from the command line, or from BENCH_ARGS when there are none.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+target=${CARGO_TARGET_DIR:-$(dirname "$here")/target}
+venv=$target/bench-venv
+python=${PYTHON:-python3}
+
+if ! cmp -s "$here/requirements.txt" "$venv/requirements.txt"; then
+    echo "bench: preparing the Python environment in $venv" >&2
+    mkdir -p "$target"
+    "$python" -m venv "$venv" || { echo "bench: $python -m venv failed; install python3-venv" >&2; exit 1; }
+    "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$here/requirements.txt"
+    cp "$here/requirements.txt" "$venv/requirements.txt"
+fi
+
+if [ $# -eq 0 ]; then
+    # Splitting into words is the purpose here.
+    # shellcheck disable=SC2086
+    set -- ${BENCH_ARGS:-}
+fi
+exec "$venv/bin/python" "$here/run.py" --target "$target" "$@"
