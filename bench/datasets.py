@@ -127,7 +127,7 @@ def text1536(data_dir: Path, rng: np.random.Generator):
     return widen(base), widen(queries), widen(spare)
 
 
-# The photographs, scans and micrographs that scikit-image carries in its package; drawings and test charts are left out.
+# The photographs, scans and micrographs that scikit-image carries; drawings and test charts are left out.
 PICTURES = (
     "astronaut.png brick.png camera.png cell.png chelsea.png coffee.png coins.png grass.png gravel.png "
     "hubble_deep_field.jpg ihc.png moon.png motorcycle_left.png motorcycle_right.png page.png retina.jpg "

@@ -54,6 +54,10 @@ class Bench:
         with self.connect() as connection:
             if not connection.execute("SELECT to_regclass(%s)", [f"{self.schema}.queries"]).fetchone()[0]:
                 return False
+            if self.options.sweep_only and not connection.execute(
+                "SELECT to_regclass(%s)", [f"{self.schema}.{INDEX}"]
+            ).fetchone()[0]:
+                return False
             count = connection.execute(f"SELECT count(*) FROM {self.schema}.items WHERE id < %s", [len(self.data.base)])
             return count.fetchone()[0] == len(self.data.base)
 
@@ -95,12 +99,13 @@ class Bench:
             connection.execute(f"SET max_parallel_maintenance_workers = {self.options.workers}")
             self.prewarm(connection, "items")
             connection.execute("CHECKPOINT")
-            started = time.monotonic()
+            started, waited = time.monotonic(), cpu_wait_seconds()
             connection.execute(
                 f"CREATE INDEX {INDEX} ON {self.schema}.items"
                 f" USING hnsw (v vector_{self.data.metric}_ops) WITH ({listed})"
             )
             self.result["build_seconds"] = time.monotonic() - started
+            self.result["build_cpu_wait"] = cpu_wait_share(waited, started)
         self.result["index_options"] = listed
 
     def sizes(self) -> None:
@@ -198,6 +203,13 @@ class Bench:
             self.result["mixed"] = {"insert": insert, "search": search}
         with self.connect() as connection:
             connection.execute(f"DELETE FROM {self.schema}.items WHERE id >= %s", [len(self.data.base)])
+            connection.execute(f"COMMENT ON INDEX {self.schema}.{INDEX} IS 'has been inserted into'")
+
+    def as_built(self) -> bool:
+        """Whether no insert test has been run since the build; the build drops the index and with it the comment."""
+        with self.connect() as connection:
+            regclass = f"'{self.schema}.{INDEX}'::regclass"
+            return connection.execute(f"SELECT obj_description({regclass}, 'pg_class') IS NULL").fetchone()[0]
 
     def insert_run(self, first: int, count: int) -> dict:
         """`count` inserts. Commits are asynchronous by default: waiting for the disk would hide the index's part."""
@@ -225,6 +237,7 @@ class Pgbench:
         self.command = command
         self.output = open(path / "output", "w+")
         self.load = os.getloadavg()[0]
+        self.started, self.waited = time.monotonic(), cpu_wait_seconds()
         self.child = subprocess.Popen(
             command, cwd=path, env=server.environment(settings), stdout=self.output, stderr=subprocess.STDOUT
         )
@@ -242,6 +255,7 @@ class Pgbench:
     def finish(self) -> dict:
         """Waits for the end; a failed transaction is an error, not a slow one."""
         code = self.child.wait()
+        self.note_cpu_wait()
         self.output.seek(0)
         text = self.output.read()
         if code or "ERROR" in text:
@@ -254,7 +268,12 @@ class Pgbench:
             return self.finish()
         self.child.terminate()
         self.child.wait()
+        self.note_cpu_wait()
         return self.statistics()
+
+    def note_cpu_wait(self) -> None:
+        """Keeps how much of the run was disturbed."""
+        self.cpu_wait = cpu_wait_share(self.waited, self.started)
 
     def statistics(self) -> dict:
         """Rate and percentiles from the log, whose columns are client, transaction, microseconds, script, end time."""
@@ -274,7 +293,23 @@ class Pgbench:
             "p50_ms": float(np.percentile(micros, 50)) / 1e3,
             "p99_ms": float(np.percentile(micros, 99)) / 1e3,
             "load_before": self.load,
+            "cpu_wait": self.cpu_wait,
         }
+
+
+def cpu_wait_seconds() -> float | None:
+    """Linux's count of time in which processes waited for a core; None where the kernel keeps none."""
+    try:
+        return int(Path("/proc/pressure/cpu").read_text().split("total=")[1].split()[0]) / 1e6
+    except (OSError, IndexError):
+        return None
+
+
+def cpu_wait_share(waited_before: float | None, started: float) -> float | None:
+    """Share of the time since `started` during which some process of the machine wanted a core and had none."""
+    waited = cpu_wait_seconds()
+    known = waited is not None and waited_before is not None
+    return (waited - waited_before) / (time.monotonic() - started) if known else None
 
 
 def copy_messages(rows: np.ndarray):

@@ -18,14 +18,14 @@ def table(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join([line(header), line(["-" * width for width in widths]), *map(line, rows)])
 
 
-def at_recall(points: list[dict], clients: int, target: float) -> tuple[float | None, bool]:
-    """QPS at a recall, linear between points in recall against log QPS; true when it is only a lower bound.
+def at_recall(points: list[dict], clients: int, target: float, what: str = "qps") -> tuple[float | None, bool]:
+    """QPS or a latency at a recall, linear between points in recall against its logarithm; true when it is a bound.
 
-    A curve that starts above the target gives its first point's QPS, since a smaller ef would be faster still; one
+    A curve that starts above the target gives its first point's figure, since a smaller ef would be faster still; one
     that never reaches it gives None.
     """
     curve = [
-        (point["recall"], point["clients"][str(clients)]["qps"])
+        (point["recall"], point["clients"][str(clients)][what])
         for point in sorted(points, key=lambda point: point["ef"])
         if str(clients) in point["clients"]
     ]
@@ -33,10 +33,10 @@ def at_recall(points: list[dict], clients: int, target: float) -> tuple[float | 
         return None, False
     if curve[0][0] >= target:
         return curve[0][1], curve[0][0] > target
-    for (low, low_qps), (high, high_qps) in zip(curve, curve[1:]):
+    for (low, low_value), (high, high_value) in zip(curve, curve[1:]):
         if low < target <= high:
             share = (target - low) / (high - low)
-            return math.exp(math.log(low_qps) + share * (math.log(high_qps) - math.log(low_qps))), False
+            return math.exp(math.log(low_value) + share * (math.log(high_value) - math.log(low_value))), False
     return None, False
 
 
@@ -52,6 +52,11 @@ def number(value: float | None, lower_bound: bool = False, digits: int = 0) -> s
     return (">" if lower_bound else "") + f"{value:,.{digits}f}"
 
 
+def share(value: float | None) -> str:
+    """A share as a percentage."""
+    return "-" if value is None else f"{100 * value:.0f} %"
+
+
 def sweep_table(results: list[dict]) -> str:
     """Every point of every engine."""
     rows = []
@@ -61,8 +66,9 @@ def sweep_table(results: list[dict]) -> str:
                 rows.append(
                     [result["dataset"], label(result), clients, str(point["ef"]), f"{point['recall']:.4f}"]
                     + [number(run["qps"]), f"{run['p50_ms']:.3f}", f"{run['p99_ms']:.3f}"]
+                    + [share(run.get("cpu_wait"))]
                 )
-    return table(["data set", "engine", "clients", "ef", "recall@k", "QPS", "p50 ms", "p99 ms"], rows)
+    return table(["data set", "engine", "clients", "ef", "recall@k", "QPS", "p50 ms", "p99 ms", "cpu wait"], rows)
 
 
 def label(result: dict) -> str:
@@ -73,16 +79,20 @@ def label(result: dict) -> str:
 def summary_table(results: list[dict]) -> str:
     """One line per engine and data set."""
     counts = client_counts(results)
-    header = ["data set", "engine", "rows", "build s", "index MB", "heap MB", "insert/s", "ins p50", "ins p99"]
+    header = ["data set", "engine", "rows", "build s", "cpu wait", "index MB", "heap MB", "insert/s", "ins p50", "ins p99"]
     header += [f"QPS@{target} c{clients}" for clients in counts for target in TARGETS]
+    header += [f"p50@{target} c1" for target in TARGETS]
     rows = []
     for result in results:
         insert = result.get("insert", {})
         row = [result["dataset"], label(result), f"{result['rows']:,}"]
-        row += [number(result.get("build_seconds"), digits=1)]
+        row += [number(result.get("build_seconds"), digits=1), share(result.get("build_cpu_wait"))]
         row += [number(result[name] / 2**20 if name in result else None, digits=1) for name in ("index_bytes", "heap_bytes")]
         row += [number(insert.get("qps"))] + [number(insert.get(name), digits=3) for name in ("p50_ms", "p99_ms")]
         row += [number(*at_recall(result["points"], clients, target)) for clients in counts for target in TARGETS]
+        for target in TARGETS:
+            value, bound = at_recall(result["points"], 1, target, "p50_ms")
+            row.append(("<" if bound else "") + number(value, digits=3))
         rows.append(row)
     return table(header, rows)
 
@@ -117,7 +127,12 @@ def ratios(ours: dict, theirs: dict) -> dict:
             (mine, mine_bound), (other, other_bound) = (at_recall(x["points"], clients, target) for x in (ours, theirs))
             # Over a lower bound the quotient could lie on either side, so it says nothing.
             value = mine / other if mine and other and not other_bound else None
-            found[f"qps@{target} c{clients}"] = {"value": value, "lower_bound": mine_bound and value is not None}
+            found[f"QPS@{target} c{clients}"] = {"value": value, "lower_bound": mine_bound and value is not None}
+    # The median latency of one client suffers least from other work on the machine: a second opinion on the QPS.
+    for target in TARGETS:
+        (mine, mine_bound), (other, other_bound) = (at_recall(x["points"], 1, target, "p50_ms") for x in (ours, theirs))
+        value = other / mine if mine and other and not other_bound else None
+        found[f"p50@{target} c1"] = {"value": value, "lower_bound": mine_bound and value is not None}
     for name, mine, other in (
         ("build", theirs.get("build_seconds"), ours.get("build_seconds")),
         ("size", ours.get("index_bytes"), theirs.get("index_bytes")),
@@ -138,7 +153,7 @@ def ratio_table(found: list[dict]) -> str:
             if value is None:
                 cells.append("-")
             elif name == "size":
-                cells.append(f"{100 * value:.0f} %")
+                cells.append(share(value))
             else:
                 cells.append(("> " if bound else "") + f"{value:.2f}x")
         rows.append([entry["dataset"], "leanstack/pgvector", *cells])

@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import statistics
 import sys
 import time
@@ -84,6 +85,8 @@ def arguments() -> argparse.Namespace:
     add("--against", type=Path, metavar="JSON", help="earlier results for engines not measured now")
     add("--output", metavar="NAME", help="base name of the files under target/bench; default: the data sets")
     options = parser.parse_args()
+    if min(options.ef) < options.k:
+        parser.error(f"ef {min(options.ef)} is less than k {options.k}: the index would return too few rows")
     options.settings = {}
     for pair in options.set:
         name, separator, value = pair.partition("=")
@@ -159,10 +162,13 @@ def run_dataset(name: str, servers: dict[str, Server], options) -> list[dict]:
     for bench in benches:
         if options.sweep_only or options.reuse:
             if not bench.loaded():
-                raise MeasureError(f"{bench.engine}: {bench.schema} is not loaded; run once without --reuse or --sweep-only")
+                raise MeasureError(f"{bench.engine}: {bench.schema} is not loaded or has no index; run without this mode")
         else:
             say(f"{name} {bench.engine}: loading {len(data.base):,} rows of {data.base.shape[1]} dimensions")
             bench.load()
+        if options.sweep_only and not bench.as_built():
+            bench.result["inserted_into"] = True
+            say(f"note: {name} {bench.engine}: the index holds dead rows of an insert test; --reuse builds it anew")
         if not options.sweep_only:
             say(f"{name} {bench.engine}: building the index")
             bench.build()
@@ -212,9 +218,17 @@ def publish(results: list[dict], options) -> None:
     say(f"written to {folder / base}.json" + (" and .svg" if not options.no_sweep else ""))
 
 
+def interrupt(number, frame):
+    """Turns a signal into the exception that the keyboard's interrupt raises."""
+    raise KeyboardInterrupt
+
+
 def main() -> int:
     """Runs what was asked for; figures of finished data sets are kept when a later one fails."""
     options = arguments()
+    # Ended by a signal, the run still stops its cluster; Python handles only the keyboard's by itself.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
     opened, results, code = [], [], 0
     try:
         servers = find_servers(options, opened)
