@@ -5,7 +5,7 @@ use std::fmt;
 use half::f16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::isa::{Isa, LANES};
+use crate::isa::Lane;
 use crate::metric;
 
 /// A number that dense vectors are made of: `f32` in `vector`, [`f16`] in `halfvec`.
@@ -13,8 +13,7 @@ use crate::metric;
 /// Any bytes are a valid element and an element has no padding, so slices may be cast to and from
 /// bytes by zerocopy.
 pub trait Element:
-    Copy
-    + Default
+    Lane
     + PartialEq
     + PartialOrd
     + fmt::Debug
@@ -37,8 +36,6 @@ pub trait Element:
     /// The nearest value; what is too large becomes an infinity.
     fn from_f32(value: f32) -> Self;
 
-    /// Sixteen values at once, by the conversion instruction of `I` where it has one.
-    fn widen<I: Isa>(block: &[Self; LANES]) -> [f32; LANES];
     /// Squared Euclidean distance; the lengths are equal.
     fn l2_squared(a: &[Self], b: &[Self]) -> f32;
     /// Inner product; the lengths are equal.
@@ -57,11 +54,6 @@ impl Element for f32 {
     #[inline(always)]
     fn from_f32(value: f32) -> f32 {
         value
-    }
-
-    #[inline(always)]
-    fn widen<I: Isa>(block: &[f32; LANES]) -> [f32; LANES] {
-        *block
     }
 
     #[inline]
@@ -89,11 +81,6 @@ impl Element for f16 {
     #[inline(always)]
     fn from_f32(value: f32) -> f16 {
         f16::from_f32(value)
-    }
-
-    #[inline(always)]
-    fn widen<I: Isa>(block: &[f16; LANES]) -> [f32; LANES] {
-        I::widen(block)
     }
 
     #[inline]

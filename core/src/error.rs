@@ -12,6 +12,12 @@ pub enum Error {
     /// A stored code means nothing to this version: what it stands for, and the code.
     #[error("unknown {0} code {1}")]
     UnknownCode(&'static str, u8),
+    /// Codes of this kind cannot tell distances of this metric.
+    #[error("{0:?} codes do not support the {1:?} metric")]
+    UnsupportedCodec(crate::quantize::Repr, crate::Metric),
+    /// A stored mean vector is damaged.
+    #[error("mean vector has a component that is not finite")]
+    NonFiniteMean,
     /// The same, of values of one SQL type.
     #[error("different {ty} dimensions {left} and {right}")]
     DifferentDimensions {

@@ -8,6 +8,7 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use half::f16;
+use zerocopy::Unalign;
 
 /// Values in a block: one 512-bit register of `f32`, or two of 256 bits.
 pub const LANES: usize = 16;
@@ -44,6 +45,13 @@ fn detect() -> Level {
     level
 }
 
+/// Keeps to `level` or less from now on, in the whole process: for tests and benchmarks, which
+/// must reach the versions that this processor would not run by itself.
+#[doc(hidden)]
+pub fn limit(level: Level) {
+    LEVEL.store(level.min(processor()) as u8, Ordering::Relaxed);
+}
+
 #[cfg(target_arch = "x86_64")]
 fn processor() -> Level {
     let avx2 = is_x86_feature_detected!("avx2")
@@ -75,6 +83,41 @@ pub trait Isa: Copy {
     fn fma(a: f32, b: f32, c: f32) -> f32;
     /// Sixteen half-precision values, exactly.
     fn widen(block: &[f16; LANES]) -> [f32; LANES];
+}
+
+/// What a kernel can read by blocks: elements, aligned or in the bytes of a page.
+pub trait Lane: Copy + Default {
+    /// Sixteen values at once, by the conversion instruction of `I` where it has one.
+    fn widen<I: Isa>(block: &[Self; LANES]) -> [f32; LANES];
+}
+
+impl Lane for f32 {
+    #[inline(always)]
+    fn widen<I: Isa>(block: &[f32; LANES]) -> [f32; LANES] {
+        *block
+    }
+}
+
+impl Lane for f16 {
+    #[inline(always)]
+    fn widen<I: Isa>(block: &[f16; LANES]) -> [f32; LANES] {
+        I::widen(block)
+    }
+}
+
+impl Lane for Unalign<f32> {
+    #[inline(always)]
+    fn widen<I: Isa>(block: &[Unalign<f32>; LANES]) -> [f32; LANES] {
+        zerocopy::transmute!(*block)
+    }
+}
+
+impl Lane for Unalign<f16> {
+    #[inline(always)]
+    fn widen<I: Isa>(block: &[Unalign<f16>; LANES]) -> [f32; LANES] {
+        let aligned: [f16; LANES] = zerocopy::transmute!(*block);
+        I::widen(&aligned)
+    }
 }
 
 /// The baseline of the target.
@@ -157,34 +200,39 @@ impl Isa for Avx512 {
     }
 }
 
-/// Declares a function that runs the best compiled version of a kernel generic over [`Isa`].
+/// Declares a function that runs the best compiled version of a kernel generic over [`Isa`]. After
+/// its name come its generic parameters, and again their names alone.
 macro_rules! multiversion {
-    ($($(#[$attribute:meta])* $vis:vis fn $name:ident $([$param:ident: $bound:path])?
-        ($($arg:ident: $type:ty),* $(,)?) -> $ret:ty = $kernel:path;)+) => {$(
+    ($($(#[$attribute:meta])* $vis:vis fn $name:ident [$($generics:tt)*] [$($names:tt)*]
+        ($($arg:ident: $type:ty),* $(,)?) -> $ret:ty = $kernel:ident;)+) => {$(
         $(#[$attribute])*
         #[inline]
-        $vis fn $name $(<$param: $bound>)? ($($arg: $type),*) -> $ret {
+        $vis fn $name<$($generics)*>($($arg: $type),*) -> $ret {
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx2,fma,f16c,popcnt")]
-                fn avx2 $(<$param: $bound>)? ($($arg: $type),*) -> $ret {
-                    $kernel($crate::isa::Avx2, $($arg),*)
+                fn avx2<$($generics)*>($($arg: $type),*) -> $ret {
+                    $kernel::<_, $($names)*>($crate::isa::Avx2, $($arg),*)
                 }
                 #[target_feature(
                     enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,popcnt"
                 )]
-                fn avx512 $(<$param: $bound>)? ($($arg: $type),*) -> $ret {
-                    $kernel($crate::isa::Avx512, $($arg),*)
+                fn avx512<$($generics)*>($($arg: $type),*) -> $ret {
+                    $kernel::<_, $($names)*>($crate::isa::Avx512, $($arg),*)
                 }
                 match $crate::isa::level() {
-                    // SAFETY: this level is reported only by a processor with these features.
-                    $crate::isa::Level::Avx512 => return unsafe { avx512($($arg),*) },
-                    // SAFETY: as above.
-                    $crate::isa::Level::Avx2 => return unsafe { avx2($($arg),*) },
+                    $crate::isa::Level::Avx512 => {
+                        // SAFETY: this level is reported only by a processor with the features.
+                        return unsafe { avx512::<$($names)*>($($arg),*) };
+                    }
+                    $crate::isa::Level::Avx2 => {
+                        // SAFETY: this level is reported only by a processor with the features.
+                        return unsafe { avx2::<$($names)*>($($arg),*) };
+                    }
                     $crate::isa::Level::Portable => {}
                 }
             }
-            $kernel($crate::isa::Portable, $($arg),*)
+            $kernel::<_, $($names)*>($crate::isa::Portable, $($arg),*)
         }
     )+};
 }

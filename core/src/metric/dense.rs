@@ -3,19 +3,19 @@
 
 use super::CosineParts;
 use crate::Element;
-use crate::isa::{Isa, LANES, multiversion};
+use crate::isa::{Isa, LANES, Lane, multiversion};
 
 multiversion! {
     /// Squared Euclidean distance.
-    pub fn l2_squared[E: Element](a: &[E], b: &[E]) -> f32 = l2_squared_kernel;
+    pub fn l2_squared[E: Element][E](a: &[E], b: &[E]) -> f32 = l2_squared_kernel;
     /// Inner product.
-    pub fn dot[E: Element](a: &[E], b: &[E]) -> f32 = dot_kernel;
+    pub fn dot[E: Element][E](a: &[E], b: &[E]) -> f32 = dot_kernel;
     /// Sum of absolute differences.
-    pub fn l1[E: Element](a: &[E], b: &[E]) -> f32 = l1_kernel;
+    pub fn l1[E: Element][E](a: &[E], b: &[E]) -> f32 = l1_kernel;
     /// Inner product and both squared norms in one pass.
-    pub fn cosine_parts[E: Element](a: &[E], b: &[E]) -> CosineParts = cosine_kernel;
+    pub fn cosine_parts[E: Element][E](a: &[E], b: &[E]) -> CosineParts = cosine_kernel;
     /// Squared norm, accumulated in double precision.
-    pub fn norm_squared[E: Element](a: &[E]) -> f64 = norm_squared_kernel;
+    pub fn norm_squared[E: Element][E](a: &[E]) -> f64 = norm_squared_kernel;
 }
 
 #[inline(always)]
@@ -39,11 +39,16 @@ fn l1_kernel<I: Isa, E: Element>(isa: I, a: &[E], b: &[E]) -> f32 {
 /// Sum of `step` over pairs of elements. Four accumulators hide the latency of the additions; the
 /// last block is filled up with zeros, which every step here maps to nothing.
 #[inline(always)]
-fn sum<I: Isa, E: Element>(_: I, a: &[E], b: &[E], step: impl Fn(f32, f32, f32) -> f32) -> f32 {
+pub(crate) fn sum<I: Isa, A: Lane, B: Lane>(
+    _: I,
+    a: &[A],
+    b: &[B],
+    step: impl Fn(f32, f32, f32) -> f32,
+) -> f32 {
     assert_eq!(a.len(), b.len(), "vectors of equal length");
     let mut sums = [[0.0f32; LANES]; 4];
-    let add = |sum: &mut [f32; LANES], x: &[E; LANES], y: &[E; LANES]| {
-        let (x, y) = (E::widen::<I>(x), E::widen::<I>(y));
+    let add = |sum: &mut [f32; LANES], x: &[A; LANES], y: &[B; LANES]| {
+        let (x, y) = (A::widen::<I>(x), B::widen::<I>(y));
         for lane in 0..LANES {
             sum[lane] = step(x[lane], y[lane], sum[lane]);
         }
@@ -114,7 +119,7 @@ fn norm_squared_kernel<I: Isa, E: Element>(_: I, a: &[E]) -> f64 {
 
 /// A block that starts with `tail` and ends in zeros.
 #[inline(always)]
-fn padded<E: Element>(tail: &[E]) -> [E; LANES] {
+fn padded<E: Lane>(tail: &[E]) -> [E; LANES] {
     let mut block = [E::default(); LANES];
     block[..tail.len()].copy_from_slice(tail);
     block

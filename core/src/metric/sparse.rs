@@ -6,6 +6,16 @@ use std::cmp::Ordering;
 
 use super::{CosineParts, cosine_from_parts};
 
+/// Entries of a sparse vector: indices that ascend strictly, each with a value.
+pub trait Entries: Copy {
+    /// Number of entries.
+    fn count(self) -> usize;
+    /// Index of an entry that exists.
+    fn index(self, entry: usize) -> i32;
+    /// Value of an entry that exists.
+    fn value(self, entry: usize) -> f32;
+}
+
 /// A borrowed sparse vector. `indices` ascend strictly and are as many as `values`.
 #[derive(Clone, Copy, Debug)]
 pub struct Sparse<'a> {
@@ -15,20 +25,38 @@ pub struct Sparse<'a> {
     pub values: &'a [f32],
 }
 
+impl Entries for Sparse<'_> {
+    #[inline(always)]
+    fn count(self) -> usize {
+        self.indices.len()
+    }
+
+    #[inline(always)]
+    fn index(self, entry: usize) -> i32 {
+        self.indices[entry]
+    }
+
+    #[inline(always)]
+    fn value(self, entry: usize) -> f32 {
+        self.values[entry]
+    }
+}
+
 /// Squared Euclidean distance.
-pub fn l2_squared(a: Sparse<'_>, b: Sparse<'_>) -> f32 {
+pub fn l2_squared(a: impl Entries, b: impl Entries) -> f32 {
     let mut sum = 0.0;
     merge(a, b, |x, y| sum += (x - y) * (x - y));
     sum
 }
 
 /// Inner product.
-pub fn dot(a: Sparse<'_>, b: Sparse<'_>) -> f32 {
+pub fn dot(a: impl Entries, b: impl Entries) -> f32 {
     let mut sum = 0.0;
     let (mut i, mut j) = (0, 0);
-    while let (Some(&x), Some(&y)) = (a.indices.get(i), b.indices.get(j)) {
+    while i < a.count() && j < b.count() {
+        let (x, y) = (a.index(i), b.index(j));
         if x == y {
-            sum += a.values[i] * b.values[j];
+            sum += a.value(i) * b.value(j);
         }
         // Both steps without a branch: which index is ahead cannot be predicted.
         i += usize::from(x <= y);
@@ -38,7 +66,7 @@ pub fn dot(a: Sparse<'_>, b: Sparse<'_>) -> f32 {
 }
 
 /// Sum of absolute differences.
-pub fn l1(a: Sparse<'_>, b: Sparse<'_>) -> f32 {
+pub fn l1(a: impl Entries, b: impl Entries) -> f32 {
     let mut sum = 0.0;
     merge(a, b, |x, y| sum += (x - y).abs());
     sum
@@ -58,25 +86,25 @@ pub fn l2_norm(values: &[f32]) -> f64 {
 
 /// Calls `pair` with the two values at every index that either vector has.
 #[inline(always)]
-fn merge(a: Sparse<'_>, b: Sparse<'_>, mut pair: impl FnMut(f32, f32)) {
+fn merge(a: impl Entries, b: impl Entries, mut pair: impl FnMut(f32, f32)) {
     let (mut i, mut j) = (0, 0);
-    while let (Some(x), Some(y)) = (a.indices.get(i), b.indices.get(j)) {
-        match x.cmp(y) {
+    while i < a.count() && j < b.count() {
+        match a.index(i).cmp(&b.index(j)) {
             Ordering::Less => {
-                pair(a.values[i], 0.0);
+                pair(a.value(i), 0.0);
                 i += 1;
             }
             Ordering::Greater => {
-                pair(0.0, b.values[j]);
+                pair(0.0, b.value(j));
                 j += 1;
             }
             Ordering::Equal => {
-                pair(a.values[i], b.values[j]);
+                pair(a.value(i), b.value(j));
                 i += 1;
                 j += 1;
             }
         }
     }
-    a.values[i..].iter().for_each(|&x| pair(x, 0.0));
-    b.values[j..].iter().for_each(|&y| pair(0.0, y));
+    (i..a.count()).for_each(|i| pair(a.value(i), 0.0));
+    (j..b.count()).for_each(|j| pair(0.0, b.value(j)));
 }

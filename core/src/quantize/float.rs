@@ -1,0 +1,50 @@
+//! Kernels over codes that keep a floating-point number per component.
+//!
+//! A code is the numbers' bytes at any alignment; `scale` times a number is the component. Scales
+//! are powers of two wherever these kernels multiply before they subtract, so that the product is
+//! exact.
+#![allow(unsafe_code)]
+
+use crate::isa::{Isa, Lane, multiversion};
+use crate::metric::dense::sum;
+
+multiversion! {
+    /// Squared distance between the vectors that two codes stand for.
+    pub fn l2_squared[A: Lane, B: Lane][A, B](a: &[A], a_scale: f32, b: &[B], b_scale: f32) -> f32
+        = l2_squared_kernel;
+    /// Inner product of the stored numbers.
+    pub fn dot[A: Lane, B: Lane][A, B](a: &[A], b: &[B]) -> f32 = dot_kernel;
+    /// Sum of absolute differences between the vectors that two codes stand for.
+    pub fn l1[A: Lane, B: Lane][A, B](a: &[A], a_scale: f32, b: &[B], b_scale: f32) -> f32
+        = l1_kernel;
+}
+
+#[inline(always)]
+fn l2_squared_kernel<I: Isa, A: Lane, B: Lane>(
+    isa: I,
+    a: &[A],
+    a_scale: f32,
+    b: &[B],
+    b_scale: f32,
+) -> f32 {
+    sum(isa, a, b, |x, y, sum| {
+        let difference = I::fma(x, a_scale, -(y * b_scale));
+        I::fma(difference, difference, sum)
+    })
+}
+
+#[inline(always)]
+fn dot_kernel<I: Isa, A: Lane, B: Lane>(isa: I, a: &[A], b: &[B]) -> f32 {
+    sum(isa, a, b, I::fma)
+}
+
+#[inline(always)]
+fn l1_kernel<I: Isa, A: Lane, B: Lane>(
+    isa: I,
+    a: &[A],
+    a_scale: f32,
+    b: &[B],
+    b_scale: f32,
+) -> f32 {
+    sum(isa, a, b, |x, y, sum| I::fma(x, a_scale, -(y * b_scale)).abs() + sum)
+}
