@@ -1,0 +1,278 @@
+//! `lean.index_check`: compares an index with itself and with its table.
+
+use std::collections::{HashMap, HashSet};
+
+use leanstack_core::hnsw::NodeId;
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+use super::graph::for_each_row;
+use super::index::{self, IndexInfo};
+use super::page::{self, AuxKind, Kind, NO_NODE, State, Tid};
+use crate::error::unwrap;
+use crate::storage::{ReadGuard, cells};
+use crate::types::value::detoast;
+
+/// One line of the report.
+pub struct Finding {
+    /// What was looked at.
+    pub check: &'static str,
+    /// What is wrong, if anything is.
+    pub wrong: Option<String>,
+    /// What was counted.
+    pub detail: String,
+}
+
+/// Problems of one sort: the first few in words, the rest counted.
+#[derive(Default)]
+struct Problems {
+    count: usize,
+    first: Vec<String>,
+}
+
+const SHOWN: usize = 3;
+
+impl Problems {
+    fn add(&mut self, what: impl FnOnce() -> String) {
+        self.count += 1;
+        if self.first.len() < SHOWN {
+            self.first.push(what());
+        }
+    }
+
+    fn finding(self, check: &'static str, detail: String) -> Finding {
+        let wrong = (self.count > 0).then(|| format!("{}: {}", self.count, self.first.join("; ")));
+        Finding { check, wrong, detail }
+    }
+}
+
+/// What is known of a node once all pages were read.
+struct Seen {
+    state: State,
+    has_rows: bool,
+    links: Vec<(NodeId, bool)>,
+}
+
+/// Checks an index. The caller keeps writers and vacuum away.
+///
+/// # Safety
+/// The relations are open and locked: the index is an `hnsw` index of the table.
+pub unsafe fn check(heap: pg_sys::Relation, relation: pg_sys::Relation) -> Vec<Finding> {
+    // SAFETY: as the caller promises, throughout.
+    unsafe {
+        let (info, meta) = index::open(relation);
+        let layout = &info.layout;
+        let m = layout.m();
+        let blocks = pg_sys::RelationGetNumberOfBlocksInFork(
+            relation,
+            pg_sys::ForkNumber::MAIN_FORKNUM,
+        );
+        let (mut pages, mut cells_wrong) = (Problems::default(), Problems::default());
+        let mut nodes: HashMap<NodeId, Seen> = HashMap::new();
+        let mut rows: HashMap<Tid, NodeId> = HashMap::new();
+        let mut twice = Problems::default();
+        let mut kinds = [0usize; 5];
+        let mut upper_links = Vec::new();
+        for block in 1..blocks {
+            pgrx::check_for_interrupts!();
+            let guard = ReadGuard::new(relation, block);
+            let kind = [Kind::Mean, Kind::Node, Kind::Aux]
+                .into_iter()
+                .find(|&kind| page::is_kind(guard.page(), kind));
+            let Some(kind) = kind else {
+                // A page that a crash left behind between its allocation and its first use is all zero.
+                if guard.page().iter().any(|&byte| byte != 0) {
+                    pages.add(|| format!("block {block} is of no known kind"));
+                }
+                continue;
+            };
+            kinds[kind as usize] += 1;
+            if kind != Kind::Node {
+                continue;
+            }
+            for slot in 0..layout.slots() {
+                let Some(node) = layout.node(guard.page(), slot) else { continue };
+                let id = layout.id(block, slot);
+                let mut mine = Vec::new();
+                if node.state() == State::Live {
+                    if node.tid().is_some() {
+                        mine.push(node.tid());
+                    }
+                    for_each_row(relation, (id, node.version()), node.aux(), |tid| mine.push(tid));
+                    if node.level() > 0 {
+                        let cell_page = ReadGuard::new(relation, node.aux().block);
+                        let cell = cells::cell(cell_page.page(), node.aux().slot)
+                            .filter(|cell| page::aux::owner(cell) == (id, node.version()))
+                            .filter(|cell| page::aux::kind(cell) == Some(AuxKind::Upper));
+                        match cell {
+                            None => cells_wrong.add(|| format!("node {id} lacks its upper links")),
+                            Some(cell) => upper_links.extend((1..=node.level()).flat_map(|level| {
+                                page::aux::links(cell, m, level).map(|link| link.id())
+                            })),
+                        }
+                    }
+                    if mine.len() > 1 && !node.tid().is_some() {
+                        cells_wrong.add(|| format!("node {id} has rows but not the first"));
+                    }
+                }
+                for tid in &mine {
+                    if rows.insert(*tid, id).is_some() {
+                        twice.add(|| format!("row ({},{})", tid.block, tid.offset));
+                    }
+                }
+                nodes.insert(
+                    id,
+                    Seen {
+                        state: node.state(),
+                        has_rows: node.tid().is_some(),
+                        links: node.links(m).map(|l| (l.id(), l.is_protected())).collect(),
+                    },
+                );
+            }
+        }
+        let mut findings = vec![pages.finding(
+            "pages",
+            format!(
+                "{} of nodes, {} of cells, {} of the mean",
+                kinds[Kind::Node as usize],
+                kinds[Kind::Aux as usize],
+                kinds[Kind::Mean as usize]
+            ),
+        )];
+        findings.push(cells_wrong.finding("cells", format!("{} rows", rows.len())));
+        findings.push(twice.finding("rows once", format!("{} rows", rows.len())));
+        findings.extend(check_links(&nodes, &upper_links, meta.root, meta.entry));
+        findings.push(check_heap(heap, relation, &info, &rows));
+        findings
+    }
+}
+
+fn check_links(
+    nodes: &HashMap<NodeId, Seen>,
+    upper_links: &[NodeId],
+    root: NodeId,
+    entry: NodeId,
+) -> Vec<Finding> {
+    let (mut links, mut protected, mut start) =
+        (Problems::default(), Problems::default(), Problems::default());
+    let is_live = |id: &NodeId| nodes.get(id).is_some_and(|node| node.state == State::Live);
+    let mut held: HashMap<NodeId, usize> = HashMap::new();
+    let mut count = 0;
+    for (id, node) in nodes.iter().filter(|(_, node)| node.state == State::Live) {
+        let mut seen = HashSet::new();
+        for (to, is_protected) in &node.links {
+            count += 1;
+            if !is_live(to) {
+                links.add(|| format!("node {id} links to {to}, which is no node"));
+            }
+            if to == id || !seen.insert(*to) {
+                links.add(|| format!("node {id} links to {to} twice or to itself"));
+            }
+            *held.entry(*to).or_default() += usize::from(*is_protected);
+        }
+    }
+    for to in upper_links.iter().filter(|to| !is_live(to)) {
+        links.add(|| format!("an upper link leads to {to}, which is no node"));
+    }
+    let with_rows = nodes.iter().filter(|(_, node)| node.state == State::Live && node.has_rows);
+    for (id, _) in with_rows.clone() {
+        if *id != root && held.get(id).is_none_or(|&held| held == 0) {
+            protected.add(|| format!("nothing holds node {id}"));
+        }
+    }
+    let any = nodes.values().any(|node| node.state == State::Live);
+    for (name, id) in [("root", root), ("entry point", entry)] {
+        if if id == NO_NODE { any } else { !is_live(&id) } {
+            start.add(|| format!("the {name} is {id}, which is no node"));
+        }
+    }
+    let mut reached = HashSet::from([root]);
+    let mut ahead = vec![root];
+    while let Some(id) = ahead.pop() {
+        for (to, _) in nodes.get(&id).map_or(&[][..], |node| &node.links) {
+            if reached.insert(*to) {
+                ahead.push(*to);
+            }
+        }
+    }
+    let mut lost = Problems::default();
+    let mut total = 0;
+    for (id, _) in with_rows {
+        total += 1;
+        if !reached.contains(id) {
+            lost.add(|| format!("node {id}"));
+        }
+    }
+    vec![
+        start.finding("start", format!("root {root}, entry point {entry}")),
+        links.finding("links", format!("{count} links")),
+        protected.finding("protected links", format!("{total} nodes")),
+        lost.finding("reachable", format!("{total} nodes")),
+    ]
+}
+
+struct HeapState<'a> {
+    info: &'a IndexInfo,
+    rows: &'a HashMap<Tid, NodeId>,
+    missing: Problems,
+    seen: usize,
+}
+
+/// Whether every row that a snapshot sees, and whose vector can be indexed, is in the index.
+unsafe fn check_heap(
+    heap: pg_sys::Relation,
+    relation: pg_sys::Relation,
+    info: &IndexInfo,
+    rows: &HashMap<Tid, NodeId>,
+) -> Finding {
+    let mut state = HeapState { info, rows, missing: Problems::default(), seen: 0 };
+    // SAFETY: the relations are open. The scan uses a snapshot taken here, as a concurrent build would.
+    unsafe {
+        let index_info = pg_sys::BuildIndexInfo(relation);
+        (*index_info).ii_Concurrent = true;
+        let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetTransactionSnapshot());
+        let scan =
+            pg_sys::table_beginscan_strat(heap, snapshot, 0, std::ptr::null_mut(), true, true);
+        pg_sys::table_index_build_scan(
+            heap,
+            relation,
+            index_info,
+            true,
+            false,
+            Some(heap_callback),
+            (&raw mut state).cast(),
+            scan,
+        );
+        pg_sys::UnregisterSnapshot(snapshot);
+    }
+    let seen = state.seen;
+    state.missing.finding("table", format!("{seen} rows that can be indexed"))
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn heap_callback(
+    _index: pg_sys::Relation,
+    tid: pg_sys::ItemPointer,
+    values: *mut pg_sys::Datum,
+    isnull: *mut bool,
+    _alive: bool,
+    state: *mut std::ffi::c_void,
+) {
+    // SAFETY: the server passes the row of one column and the state that `check_heap` gave it.
+    unsafe {
+        if *isnull {
+            return;
+        }
+        let state = &mut *state.cast::<HeapState<'_>>();
+        let value = detoast(state.info.kind, *values);
+        let mut code = Vec::new();
+        if state.info.codec.encode(unwrap(value.value()), &mut code).is_none() {
+            return;
+        }
+        state.seen += 1;
+        let tid = crate::am::heap::tid(tid);
+        if !state.rows.contains_key(&tid) {
+            state.missing.add(|| format!("row ({},{}) is not in the index", tid.block, tid.offset));
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! An index opened for use: what its metapage says, and the codec and layout that follow from it.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use leanstack_core::hnsw::NodeId;
+use leanstack_core::metric::Metric;
+use leanstack_core::quantize::{Codec, Repr};
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+use super::opclass;
+use super::page::{self, Kind, Layout, META_BLOCK, Meta, NO_NODE};
+use crate::storage::ReadGuard;
+use crate::storage::page::{CONTENT_BYTES, content, content_bytes, read_u32};
+use crate::types::value::TypeKind;
+
+/// What stays the same for the life of an index.
+pub struct IndexInfo {
+    /// How vectors are stored and compared.
+    pub codec: Codec,
+    /// Where things are on its pages.
+    pub layout: Layout,
+    /// The SQL type of its column.
+    pub kind: TypeKind,
+    /// What its scores mean.
+    pub metric: Metric,
+    /// Dimensions, or 0 when they vary.
+    pub dims: usize,
+    /// Candidates of an insertion.
+    pub ef_construction: usize,
+}
+
+/// Indexes that this backend used lately, by build id.
+const REMEMBERED: usize = 256;
+
+thread_local! {
+    static OPENED: RefCell<HashMap<u64, Rc<IndexInfo>>> = RefCell::default();
+}
+
+/// Raises "damaged index" for a page.
+pub fn corrupt(relation: pg_sys::Relation, block: u32, what: &str) -> ! {
+    // SAFETY: every caller holds the relation open.
+    let name = unsafe { std::ffi::CStr::from_ptr((*(*relation).rd_rel).relname.data.as_ptr()) };
+    let name = name.to_string_lossy().into_owned();
+    ereport!(
+        ERROR,
+        PgSqlErrorCode::ERRCODE_INDEX_CORRUPTED,
+        format!("index \"{name}\" is damaged at block {block}: {what}"),
+        "Rebuild it with REINDEX INDEX CONCURRENTLY and look for the cause in the storage."
+    );
+    unreachable!()
+}
+
+/// Reads the metapage.
+///
+/// # Safety
+/// `relation` is an open `hnsw` index; the caller holds no lock on its pages.
+pub unsafe fn read_meta(relation: pg_sys::Relation) -> Meta {
+    // SAFETY: as the caller promises.
+    let guard = unsafe { ReadGuard::new(relation, META_BLOCK) };
+    match Meta::read(guard.page()) {
+        Some(meta) => meta,
+        None => corrupt(relation, META_BLOCK, "not a metapage of an hnsw index"),
+    }
+}
+
+/// Reads the metapage, and the rest unless this backend remembers it.
+///
+/// # Safety
+/// As for [`read_meta`].
+pub unsafe fn open(relation: pg_sys::Relation) -> (Rc<IndexInfo>, Meta) {
+    // SAFETY: as the caller promises.
+    let meta = unsafe { read_meta(relation) };
+    let known = OPENED.with_borrow(|opened| opened.get(&meta.build_id).cloned());
+    if let Some(info) = known {
+        return (info, meta);
+    }
+    // SAFETY: as the caller promises.
+    let mean = unsafe { read_mean(relation, &meta) };
+    let info = match IndexInfo::new(&meta, mean) {
+        Some(info) => Rc::new(info),
+        None => corrupt(relation, META_BLOCK, "the metapage contradicts itself"),
+    };
+    OPENED.with_borrow_mut(|opened| {
+        if opened.len() >= REMEMBERED {
+            opened.clear();
+        }
+        opened.insert(meta.build_id, Rc::clone(&info));
+    });
+    (info, meta)
+}
+
+impl IndexInfo {
+    /// Whether nodes hold all that the operator needs, so that no distance need be computed from the heap.
+    pub fn is_exact(&self) -> bool {
+        self.codec.is_exact(self.kind == TypeKind::Halfvec)
+    }
+
+    /// What a metapage and the mean lead to; nothing if they contradict each other.
+    pub fn new(meta: &Meta, mean: Vec<f32>) -> Option<IndexInfo> {
+        let repr = Repr::try_from(meta.repr).ok()?;
+        let metric = opclass::metric_of_number(meta.metric)?;
+        let codec = Codec::new(repr, metric, meta.dims as usize, mean).ok()?;
+        let code_bytes = codec.code_len();
+        if code_bytes.unwrap_or(0) != meta.code_bytes as usize || !(2..=100).contains(&meta.m) {
+            return None;
+        }
+        Some(IndexInfo {
+            layout: Layout::new(meta.m.into(), meta.attribute_bytes.into(), code_bytes)?,
+            codec,
+            kind: opclass::kind_of_number(meta.type_kind)?,
+            metric,
+            dims: meta.dims as usize,
+            ef_construction: meta.ef_construction.into(),
+        })
+    }
+}
+
+/// Bytes of the mean on each of its pages.
+pub const MEAN_BYTES_PER_PAGE: usize = CONTENT_BYTES / 4 * 4;
+
+unsafe fn read_mean(relation: pg_sys::Relation, meta: &Meta) -> Vec<f32> {
+    let mut mean = Vec::new();
+    for block in meta.mean_block..meta.mean_block + meta.mean_pages {
+        // SAFETY: the caller holds the relation open and no lock on its pages.
+        let guard = unsafe { ReadGuard::new(relation, block) };
+        if !page::is_kind(guard.page(), Kind::Mean) {
+            corrupt(relation, block, "not a page of the mean");
+        }
+        let bytes = &content(guard.page())[..content_bytes(guard.page())];
+        mean.extend((0..bytes.len() / 4).map(|at| f32::from_bits(read_u32(bytes, at * 4))));
+    }
+    mean
+}
+
+/// The entry point that a metapage names.
+pub fn entry(meta: &Meta) -> Option<(NodeId, u8)> {
+    (meta.entry != NO_NODE).then_some((meta.entry, meta.entry_level))
+}

@@ -1,0 +1,827 @@
+//! Inserting one row. Everything is computed without locks; what was read is checked again under the lock of the
+//! page that is changed. The new node and the one protected link to it are one WAL record; other links follow.
+//!
+//! Lock order: pages of nodes by rising block, then pages of cells by rising block, then the metapage.
+
+use leanstack_core::hnsw::{
+    Choice, Edge, Link, NodeId, Search, level_of, max_links, max_protected, prune,
+};
+use leanstack_core::quantize::{Factors, Query, Value};
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+use super::graph::{PageGraph, PageItem, Target};
+use super::index::{self, IndexInfo, corrupt};
+use super::nodes::{Code, Codes};
+use super::page::{self, AUX_SLOTS, AuxKind, AuxPtr, Kind, Layout, META_BLOCK, Meta, NO_NODE, Tid};
+use crate::error::unwrap;
+use crate::storage::page::{Page, trailer};
+use crate::storage::{ReadGuard, WalTxn, WriteGuard, cells, space};
+use crate::types::value::{TypeKind, detoast};
+
+/// Candidates looked at first when the server says that the row's vector did not change.
+const EF_UNCHANGED: usize = 10;
+/// How often a list that changes under us is read again before its link is given up. A protected link never is.
+const RETRIES: usize = 3;
+/// Rows of the first cell of a chain, and of the largest.
+const CELL_ROWS: std::ops::RangeInclusive<usize> = 8..=600;
+
+/// Under what circumstances a row is inserted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// The index is being built: nobody else sees it, nothing is logged.
+    Build,
+    /// An `INSERT`, or an `UPDATE` of the vector.
+    Changed,
+    /// An `UPDATE` of other columns.
+    Unchanged,
+}
+
+/// Inserts a row.
+#[pg_guard]
+#[allow(clippy::too_many_arguments)]
+pub unsafe extern "C-unwind" fn aminsert(
+    relation: pg_sys::Relation,
+    values: *mut pg_sys::Datum,
+    isnull: *mut bool,
+    heap_tid: pg_sys::ItemPointer,
+    heap: pg_sys::Relation,
+    _check_unique: pg_sys::IndexUniqueCheck::Type,
+    index_unchanged: bool,
+    _index_info: *mut pg_sys::IndexInfo,
+) -> bool {
+    // SAFETY: the server passes open relations, one column, and the address of the row.
+    unsafe {
+        if *isnull {
+            return false;
+        }
+        let (info, _) = index::open(relation);
+        let value = detoast(info.kind, *values);
+        let value = unwrap(value.value());
+        super::check_dims(&info, &value);
+        let mode = if index_unchanged { Mode::Unchanged } else { Mode::Changed };
+        insert(relation, heap, &info, value, crate::am::heap::tid(heap_tid), mode);
+        false
+    }
+}
+
+/// Raises an error if a vector's code would not fit a page.
+pub fn check_code_fits(info: &IndexInfo, value: &Value<'_>) {
+    if let Value::Sparse { indices, .. } = value {
+        let most = Layout::max_code_bytes(info.layout.m(), true) / 8;
+        if indices.len() > most {
+            ereport!(
+                ERROR,
+                PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+                format!("sparsevec cannot have more than {most} non-zero elements for hnsw index")
+            );
+        }
+    }
+}
+
+/// Inserts a row; false if its vector is not one that can be indexed.
+///
+/// # Safety
+/// The relations are open and `info` describes `relation`. No lock on its pages is held.
+pub unsafe fn insert(
+    relation: pg_sys::Relation,
+    heap: pg_sys::Relation,
+    info: &IndexInfo,
+    value: Value<'_>,
+    tid: Tid,
+    mode: Mode,
+) -> bool {
+    check_code_fits(info, &value);
+    let mut bytes = Vec::new();
+    let Some(factors) = info.codec.encode(value, &mut bytes) else { return false };
+    let query = info.codec.query(value);
+    let new = NewNode {
+        code: Code { bytes, factors, has_rows: true },
+        level: level_of(1.0 - rand::random::<f64>(), info.layout.m()),
+        tid,
+    };
+    // SAFETY: as the caller promises. The page lock makes vacuum wait for this insertion before it unlinks nodes
+    // that the insertion may have seen alive; transaction abort frees it.
+    unsafe {
+        let share = pg_sys::ShareLock as i32;
+        if mode != Mode::Build {
+            pg_sys::LockPage(relation, META_BLOCK, share);
+        }
+        let mut inserter = Inserter {
+            relation,
+            heap,
+            info,
+            build: mode == Mode::Build,
+            codes: Codes::new(relation, info),
+        };
+        inserter.insert(&new, &query, mode == Mode::Unchanged);
+        if mode != Mode::Build {
+            pg_sys::UnlockPage(relation, META_BLOCK, share);
+        }
+    }
+    true
+}
+
+/// A node to be.
+struct NewNode {
+    code: Code,
+    level: u8,
+    tid: Tid,
+}
+
+struct Inserter<'a> {
+    relation: pg_sys::Relation,
+    heap: pg_sys::Relation,
+    info: &'a IndexInfo,
+    build: bool,
+    codes: Codes<'a>,
+}
+
+/// What a list of links was when it was read, and what is to become of it.
+struct Offer {
+    seen: Vec<Link>,
+    /// Position to write to; equal to the number of links seen: append.
+    at: usize,
+}
+
+impl Inserter<'_> {
+    unsafe fn insert(&mut self, new: &NewNode, query: &Query, unchanged: bool) {
+        loop {
+            pgrx::check_for_interrupts!();
+            // SAFETY: the relation is open and no lock is held, here and below.
+            unsafe {
+                let meta = index::read_meta(self.relation);
+                let Some((entry, entry_level)) = index::entry(&meta) else {
+                    if self.insert_first(new, &meta) {
+                        return;
+                    }
+                    continue;
+                };
+                if unchanged && self.insert_beside_old(new, query, &meta) {
+                    return;
+                }
+                let mut found = self.search(new, query, (entry, entry_level), meta.root);
+                let ground = found.remove(0);
+                if ground.is_empty() {
+                    // Not one node has rows: vacuum has yet to clear away what is left.
+                    if self.insert_first(new, &meta) {
+                        return;
+                    }
+                    continue;
+                }
+                if self.add_to_equal(new, query, &ground) {
+                    return;
+                }
+                self.insert_node(new, &ground, &found);
+                return;
+            }
+        }
+    }
+
+    /// The nearest nodes with rows, at each level up to the new node's.
+    unsafe fn search(
+        &mut self,
+        new: &NewNode,
+        query: &Query,
+        (entry, entry_level): (NodeId, u8),
+        root: NodeId,
+    ) -> Vec<Vec<PageItem>> {
+        // SAFETY: the relation is open.
+        let mut graph = unsafe { PageGraph::new(self.relation, self.info, Target::Query(query)) };
+        let mut found = vec![Vec::new(); usize::from(new.level) + 1];
+        let mut search = Search::default();
+        let ef = self.info.ef_construction;
+        let mut seeds: Vec<PageItem> =
+            super::descend(&mut graph, entry, entry_level, new.level).into_iter().collect();
+        for level in (0..=new.level.min(entry_level)).rev() {
+            search.reset(false);
+            for &seed in &seeds {
+                search.seed(seed);
+            }
+            let Ok(()) = search.run(&mut graph, level, ef);
+            if level == 0
+                && !search.has_results()
+                && let Some(root) = graph.score_one(root)
+                && search.seed(root)
+            {
+                let Ok(()) = search.run(&mut graph, level, ef);
+            }
+            let at = &mut found[usize::from(level)];
+            search.take_nearest(at);
+            if !at.is_empty() {
+                seeds.clone_from(at);
+            }
+        }
+        found
+    }
+
+    /// Looks with little effort for a node with the same code, as an old version of the row has one.
+    unsafe fn insert_beside_old(&mut self, new: &NewNode, query: &Query, meta: &Meta) -> bool {
+        // SAFETY: the relation is open and no lock is held.
+        unsafe {
+            let mut graph = PageGraph::new(self.relation, self.info, Target::Query(query));
+            let Some(seed) = super::descend(&mut graph, meta.entry, meta.entry_level, 0) else {
+                return false;
+            };
+            let (mut search, mut found) = (Search::default(), Vec::new());
+            search.seed(seed);
+            let Ok(()) = search.run(&mut graph, 0, EF_UNCHANGED);
+            search.take_nearest(&mut found);
+            self.add_to_equal(new, query, &found)
+        }
+    }
+
+    /// Makes the new node the root and the entry point, if the metapage still is as it was seen.
+    unsafe fn insert_first(&mut self, new: &NewNode, seen: &Meta) -> bool {
+        let target = self.some_page(new.code.bytes.len());
+        // SAFETY: the relation is open; locks are taken in the lock order.
+        unsafe {
+            let node_page = WriteGuard::new(self.relation, target);
+            if !self.has_slot(node_page.page(), &new.code) {
+                drop(node_page);
+                self.page_is_full(target, new.code.bytes.len());
+                return false;
+            }
+            let upper = self.upper_page(new.level);
+            let meta_page = WriteGuard::new(self.relation, META_BLOCK);
+            let Some(mut meta) = Meta::read(meta_page.page()) else {
+                corrupt(self.relation, META_BLOCK, "not a metapage of an hnsw index");
+            };
+            if (meta.entry, meta.root) != (seen.entry, seen.root) {
+                return false;
+            }
+            let mut txn = WalTxn::new(self.relation, self.build);
+            let page = txn.page(&node_page);
+            let upper_page = upper.as_ref().map(|guard| txn.page(guard));
+            let id = self.put_node(page, target, new, &[], upper_page, upper.as_ref(), &[]);
+            meta.entry = id;
+            meta.entry_level = new.level;
+            meta.root = id;
+            meta.write(txn.page(&meta_page));
+            txn.commit();
+            space::set_last_used(self.relation, target);
+        }
+        true
+    }
+
+    /// Adds the row to a node whose code is the same, if there is one.
+    unsafe fn add_to_equal(&mut self, new: &NewNode, query: &Query, found: &[PageItem]) -> bool {
+        let own = self.info.codec.score(query, &new.code.bytes, &new.code.factors);
+        for item in found.iter().filter(|item| item.score == own) {
+            // SAFETY: the relation is open and no lock is held.
+            if unsafe { self.add_row(item.id, new) } {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Adds a row to a node, if the node has rows and the very same code.
+    unsafe fn add_row(&mut self, id: NodeId, new: &NewNode) -> bool {
+        let layout = &self.info.layout;
+        let (block, slot) = layout.place(id);
+        loop {
+            pgrx::check_for_interrupts!();
+            // SAFETY: the relation is open; the node's page is locked before pages of cells.
+            unsafe {
+                let node_page = WriteGuard::new(self.relation, block);
+                let Some(node) = layout.node(node_page.page(), slot) else { return false };
+                let (old, new_factors) = (node.factors(), &new.code.factors);
+                let same = node.has_rows()
+                    && node.code() == new.code.bytes
+                    && old.scale.to_bits() == new_factors.scale.to_bits()
+                    && old.bias.to_bits() == new_factors.bias.to_bits();
+                if !same {
+                    return false;
+                }
+                let factors = Factors { error: old.error.max(new_factors.error), ..old };
+                let owner = (id, node.version());
+                let (head, upper) = self.chain_head(owner, node.aux());
+                if self.add_to_cell(&node_page, slot, &factors, head, owner, new.tid) {
+                    return true;
+                }
+                let rows = self.chain_length(owner, head).clamp(*CELL_ROWS.start(), *CELL_ROWS.end());
+                let bytes = page::aux::rows_bytes(rows);
+                let cell_page = self.aux_page_with_room(bytes);
+                let upper_page = match upper {
+                    Some(upper) if upper.block != cell_page.block() => {
+                        // The other page may be below this one in the lock order: do not wait for it.
+                        match WriteGuard::try_new(self.relation, upper.block) {
+                            Some(guard) => Some(guard),
+                            None => continue,
+                        }
+                    }
+                    _ => None,
+                };
+                let mut txn = WalTxn::new(self.relation, self.build);
+                let cell_image = txn.page(&cell_page);
+                let Some(new_slot) = cells::add(cell_image, bytes) else { continue };
+                let next = head.unwrap_or(AuxPtr::NONE);
+                if let Some(cell) = cells::cell_mut(cell_image, new_slot) {
+                    page::aux::init(cell, owner.0, owner.1, AuxKind::Rows, next);
+                    page::aux::set_rows(cell, &[new.tid]);
+                }
+                let new_cell = AuxPtr { block: cell_page.block(), slot: new_slot };
+                let node_image = txn.page(&node_page);
+                match (upper, &upper_page) {
+                    (None, _) => self.node_mut(node_image, slot).set_aux(new_cell),
+                    (Some(upper), None) => set_next(cell_image, upper.slot, new_cell),
+                    (Some(upper), Some(guard)) => set_next(txn.page(guard), upper.slot, new_cell),
+                }
+                self.node_mut(node_image, slot).set_factors(&factors);
+                txn.commit();
+                return true;
+            }
+        }
+    }
+
+    /// Adds a row to the first cell of a chain if it has room. The node's page is locked.
+    unsafe fn add_to_cell(
+        &self,
+        node_page: &WriteGuard,
+        slot: u16,
+        factors: &Factors,
+        head: Option<AuxPtr>,
+        owner: (NodeId, u16),
+        tid: Tid,
+    ) -> bool {
+        let Some(head) = head else { return false };
+        // SAFETY: the relation is open; pages of cells come after pages of nodes.
+        unsafe {
+            let cell_page = WriteGuard::new(self.relation, head.block);
+            let Some(cell) = cells::cell(cell_page.page(), head.slot) else { return false };
+            if page::aux::owner(cell) != owner
+                || page::aux::row_count(cell) >= page::aux::row_capacity(cell)
+            {
+                return false;
+            }
+            let mut rows: Vec<Tid> = page::aux::rows(cell).collect();
+            rows.push(tid);
+            let mut txn = WalTxn::new(self.relation, self.build);
+            if let Some(cell) = cells::cell_mut(txn.page(&cell_page), head.slot) {
+                page::aux::set_rows(cell, &rows);
+            }
+            self.node_mut(txn.page(node_page), slot).set_factors(factors);
+            txn.commit();
+        }
+        true
+    }
+
+    /// The first cell of rows of a node, and the cell of links before it if there is one. The node's page is locked.
+    unsafe fn chain_head(
+        &self,
+        owner: (NodeId, u16),
+        aux: AuxPtr,
+    ) -> (Option<AuxPtr>, Option<AuxPtr>) {
+        if !aux.is_some() {
+            return (None, None);
+        }
+        // SAFETY: the relation is open; pages of cells come after pages of nodes.
+        let guard = unsafe { ReadGuard::new(self.relation, aux.block) };
+        let cell = cells::cell(guard.page(), aux.slot).filter(|c| page::aux::owner(c) == owner);
+        let Some(cell) = cell else {
+            corrupt(self.relation, aux.block, "a node leads to a cell of another node");
+        };
+        match page::aux::kind(cell) {
+            Some(AuxKind::Upper) => {
+                let next = page::aux::next(cell);
+                (next.is_some().then_some(next), Some(aux))
+            }
+            _ => (Some(aux), None),
+        }
+    }
+
+    unsafe fn chain_length(&self, owner: (NodeId, u16), head: Option<AuxPtr>) -> usize {
+        let mut rows = 0;
+        // SAFETY: the caller holds the node's page and no page of cells.
+        unsafe {
+            super::graph::for_each_row(self.relation, owner, head.unwrap_or(AuxPtr::NONE), |_| {
+                rows += 1;
+            });
+        }
+        rows
+    }
+
+    /// Adds the new node with its links, the protected link to it first, then the other links back.
+    unsafe fn insert_node(
+        &mut self,
+        new: &NewNode,
+        ground: &[PageItem],
+        upper: &[Vec<PageItem>],
+    ) {
+        let m = self.info.layout.m();
+        let levels = std::iter::once(ground).chain(upper.iter().map(Vec::as_slice));
+        let mut chosen: Vec<Vec<Edge>> = Vec::new();
+        for (level, found) in levels.enumerate() {
+            self.codes.read(found.iter().map(|item| item.id));
+            let codes = &self.codes;
+            let edges: Vec<Edge> = found
+                .iter()
+                .filter(|item| codes.get(item.id).is_some_and(|code| code.has_rows))
+                .map(|item| Edge { score: item.score, id: item.id, protected: false })
+                .collect();
+            chosen.push(self.codes.choose(&edges, max_links(m, level as u8)));
+        }
+        // SAFETY: the relation is open and no lock is held.
+        unsafe {
+            let (id, parent) = self.create(new, ground, &chosen);
+            for (level, edges) in chosen.iter().enumerate() {
+                for edge in edges.iter().filter(|edge| level > 0 || edge.id != parent) {
+                    self.link_back(edge, level as u8, id, new);
+                }
+            }
+            self.raise_entry(id, new.level);
+        }
+    }
+
+    /// Writes the node and the protected link to it. Gives its number and the node that holds that link.
+    unsafe fn create(
+        &mut self,
+        new: &NewNode,
+        ground: &[PageItem],
+        chosen: &[Vec<Edge>],
+    ) -> (NodeId, NodeId) {
+        let near: Vec<NodeId> =
+            chosen[0].iter().map(|e| e.id).chain(ground.iter().map(|item| item.id)).collect();
+        let links: Vec<Link> = chosen[0].iter().map(|e| Link::new(e.id, false)).collect();
+        for &parent in &near {
+            // SAFETY: the relation is open and no lock is held.
+            if let Some(id) = unsafe { self.create_below(new, parent, &links, &chosen[1..]) } {
+                return (id, parent);
+            }
+        }
+        // All are full: somewhere below the nearest of them is one that is not.
+        let mut below = near;
+        below.truncate(1);
+        let mut at = 0;
+        while at < below.len() {
+            let parent = below[at];
+            // SAFETY: as above.
+            unsafe {
+                if let Some(id) = self.create_below(new, parent, &links, &chosen[1..]) {
+                    return (id, parent);
+                }
+                let children = self.read_links(parent, 0).unwrap_or_default();
+                below.extend(children.iter().filter(|l| l.is_protected()).map(|l| l.id()));
+            }
+            at += 1;
+        }
+        ereport!(
+            ERROR,
+            PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+            "no node of the hnsw index can take another link"
+        );
+        unreachable!()
+    }
+
+    /// Writes the node, if `parent` has room for a protected link.
+    unsafe fn create_below(
+        &mut self,
+        new: &NewNode,
+        parent: NodeId,
+        links: &[Link],
+        upper_links: &[Vec<Edge>],
+    ) -> Option<NodeId> {
+        let layout = self.info.layout;
+        let (parent_block, parent_slot) = layout.place(parent);
+        let mut target = parent_block;
+        loop {
+            pgrx::check_for_interrupts!();
+            // SAFETY: the relation is open; pages of nodes are locked by rising block.
+            unsafe {
+                let offer = self.weigh(parent, 0, Edge { score: 0.0, id: 0, protected: true }, new)?;
+                let low = WriteGuard::new(self.relation, parent_block.min(target));
+                let high = (parent_block != target)
+                    .then(|| WriteGuard::new(self.relation, parent_block.max(target)));
+                let (parent_page, node_page) = match &high {
+                    None => (&low, &low),
+                    Some(high) if parent_block < target => (&low, high),
+                    Some(high) => (high, &low),
+                };
+                let node = layout.node(parent_page.page(), parent_slot).filter(|n| n.has_rows())?;
+                let current: Vec<Link> = node.links(layout.m()).collect();
+                if current != offer.seen {
+                    continue;
+                }
+                if !self.has_slot(node_page.page(), &new.code) {
+                    let was = target;
+                    drop(high);
+                    drop(low);
+                    target = if was == parent_block {
+                        self.some_page(new.code.bytes.len())
+                    } else {
+                        self.page_is_full(was, new.code.bytes.len())
+                    };
+                    continue;
+                }
+                let upper = self.upper_page(new.level);
+                let mut txn = WalTxn::new(self.relation, self.build);
+                let node_image = txn.page(node_page);
+                let upper_image = upper.as_ref().map(|guard| txn.page(guard));
+                let id = self.put_node(
+                    node_image,
+                    target,
+                    new,
+                    links,
+                    upper_image,
+                    upper.as_ref(),
+                    upper_links,
+                );
+                let parent_image = match &high {
+                    None => node_image,
+                    Some(_) => txn.page(parent_page),
+                };
+                self.node_mut(parent_image, parent_slot).set_link(offer.at, Link::new(id, true));
+                txn.commit();
+                if target != parent_block {
+                    space::set_last_used(self.relation, target);
+                }
+                return Some(id);
+            }
+        }
+    }
+
+    /// Writes a new node, and its cell of links above the ground, onto page images that have room.
+    #[allow(clippy::too_many_arguments)]
+    fn put_node(
+        &self,
+        node_image: &mut Page,
+        block: u32,
+        new: &NewNode,
+        links: &[Link],
+        upper_image: Option<&mut Page>,
+        upper_guard: Option<&WriteGuard>,
+        upper_links: &[Vec<Edge>],
+    ) -> NodeId {
+        let layout = &self.info.layout;
+        let reusable = self.is_reusable(node_image);
+        let Some(slot) = layout.take_slot(node_image, new.code.bytes.len(), reusable) else {
+            corrupt(self.relation, block, "a page has no room for a node that it had room for");
+        };
+        let id = layout.id(block, slot);
+        let mut node = self.node_mut(node_image, slot);
+        node.set(new.level, new.tid, AuxPtr::NONE, &new.code.factors, &new.code.bytes);
+        node.set_links(layout.m(), links);
+        let version = layout.node(node_image, slot).map_or(0, |node| node.version());
+        if let (Some(image), Some(guard)) = (upper_image, upper_guard) {
+            let bytes = page::aux::upper_bytes(layout.m(), new.level);
+            let Some(cell_slot) = cells::add(image, bytes) else {
+                corrupt(self.relation, guard.block(), "a page has no room for a cell");
+            };
+            if let Some(cell) = cells::cell_mut(image, cell_slot) {
+                page::aux::init(cell, id, version, AuxKind::Upper, AuxPtr::NONE);
+                for (at, edges) in upper_links.iter().enumerate() {
+                    let links: Vec<Link> = edges.iter().map(|e| Link::new(e.id, false)).collect();
+                    page::aux::set_links(cell, layout.m(), at as u8 + 1, &links);
+                }
+            }
+            let aux = AuxPtr { block: guard.block(), slot: cell_slot };
+            self.node_mut(node_image, slot).set_aux(aux);
+        }
+        id
+    }
+
+    fn node_mut<'p>(&self, page: &'p mut Page, slot: u16) -> page::NodeMut<'p> {
+        match self.info.layout.node_mut(page, slot) {
+            Some(node) => node,
+            None => corrupt(self.relation, META_BLOCK, "a node is gone while its page is locked"),
+        }
+    }
+
+    /// Offers a link back to a neighbour, unless its list is the better without it.
+    unsafe fn link_back(&mut self, edge: &Edge, level: u8, id: NodeId, new: &NewNode) {
+        let layout = self.info.layout;
+        for _ in 0..RETRIES {
+            pgrx::check_for_interrupts!();
+            let back = Edge { score: edge.score, id, protected: false };
+            // SAFETY: the relation is open; one page is locked at a time.
+            unsafe {
+                let Some(offer) = self.weigh(edge.id, level, back, new) else { return };
+                let Some((block, slot)) = self.list_place(edge.id, level) else { return };
+                let guard = WriteGuard::new(self.relation, block);
+                let Some(current) = self.list_on(guard.page(), edge.id, slot, level) else { return };
+                if current != offer.seen {
+                    continue;
+                }
+                let mut txn = WalTxn::new(self.relation, self.build);
+                let image = txn.page(&guard);
+                let link = Link::new(id, false);
+                if level == 0 {
+                    self.node_mut(image, slot).set_link(offer.at, link);
+                } else if let Some(cell) = cells::cell_mut(image, slot) {
+                    let mut links = current;
+                    links.truncate(layout.m());
+                    match links.get_mut(offer.at) {
+                        Some(at) => *at = link,
+                        None => links.push(link),
+                    }
+                    page::aux::set_links(cell, layout.m(), level, &links);
+                }
+                txn.commit();
+            }
+            return;
+        }
+    }
+
+    /// Where a node's list of links at `level` is: page and slot. No lock is held at entry or exit.
+    unsafe fn list_place(&self, id: NodeId, level: u8) -> Option<(u32, u16)> {
+        let (block, slot) = self.info.layout.place(id);
+        if level == 0 {
+            return Some((block, slot));
+        }
+        // SAFETY: the relation is open.
+        let guard = unsafe { ReadGuard::new(self.relation, block) };
+        let aux = self.info.layout.node(guard.page(), slot)?.aux();
+        aux.is_some().then_some((aux.block, aux.slot))
+    }
+
+    /// A node's list of links on a locked page; nothing if the node has lost its rows or the cell is another's.
+    fn list_on(&self, page: &Page, id: NodeId, slot: u16, level: u8) -> Option<Vec<Link>> {
+        let m = self.info.layout.m();
+        if level == 0 {
+            let node = self.info.layout.node(page, slot).filter(|node| node.has_rows())?;
+            return Some(node.links(m).collect());
+        }
+        let cell = page::is_kind(page, Kind::Aux).then(|| cells::cell(page, slot)).flatten()?;
+        let mine = page::aux::owner(cell).0 == id && page::aux::kind(cell) == Some(AuxKind::Upper);
+        mine.then(|| page::aux::links(cell, m, level).collect())
+    }
+
+    unsafe fn read_links(&self, id: NodeId, level: u8) -> Option<Vec<Link>> {
+        // SAFETY: the relation is open and no lock is held.
+        unsafe {
+            let (block, slot) = self.list_place(id, level)?;
+            let guard = ReadGuard::new(self.relation, block);
+            self.list_on(guard.page(), id, slot, level)
+        }
+    }
+
+    /// Decides where in the list of `holder` a link to the new node would go; nothing if it brings nothing, or, for a
+    /// protected one, if the holder has enough of those.
+    unsafe fn weigh(
+        &mut self,
+        holder: NodeId,
+        level: u8,
+        edge: Edge,
+        new: &NewNode,
+    ) -> Option<Offer> {
+        let m = self.info.layout.m();
+        // SAFETY: the relation is open and no lock is held.
+        let seen = unsafe { self.read_links(holder, level)? };
+        if edge.protected && seen.iter().filter(|l| l.is_protected()).count() >= max_protected(m) {
+            return None;
+        }
+        if seen.len() < max_links(m, level) {
+            return Some(Offer { at: seen.len(), seen });
+        }
+        self.codes.read(seen.iter().map(|link| link.id()).chain([holder]));
+        let holder = self.codes.get(holder)?;
+        // A link to a node without rows gives way first, unless it is protected.
+        let gone = |link: &Link| {
+            !link.is_protected() && self.codes.get(link.id()).is_none_or(|code| !code.has_rows)
+        };
+        if let Some(at) = seen.iter().position(gone) {
+            return Some(Offer { at, seen });
+        }
+        let edges = self.codes.edges(holder, &seen);
+        match prune(&edges, edge, |at| self.codes.distance(&new.code, edges[at].id)) {
+            Choice::Replace(at) => Some(Offer { at, seen }),
+            Choice::Reject => None,
+        }
+    }
+
+    /// Makes the node the entry point if it is the highest.
+    unsafe fn raise_entry(&self, id: NodeId, level: u8) {
+        // SAFETY: the relation is open; the metapage is the only page locked.
+        unsafe {
+            if level <= index::read_meta(self.relation).entry_level {
+                return;
+            }
+            let guard = WriteGuard::new(self.relation, META_BLOCK);
+            let Some(mut meta) = Meta::read(guard.page()) else { return };
+            if meta.entry != NO_NODE && level > meta.entry_level {
+                meta.entry = id;
+                meta.entry_level = level;
+                let mut txn = WalTxn::new(self.relation, self.build);
+                meta.write(txn.page(&guard));
+                txn.commit();
+            }
+        }
+    }
+
+    /// Whether the freed slots of a page may be used: no scan that could still follow a link to them is running.
+    fn is_reusable(&self, page: &Page) -> bool {
+        let after = trailer(page).map_or(0, |trailer| trailer.reuse_after);
+        // SAFETY: the heap is open.
+        after == 0 || unsafe { space::is_past(self.heap, after) }
+    }
+
+    fn has_slot(&self, page: &Page, code: &Code) -> bool {
+        page::is_kind(page, Kind::Node)
+            && self.info.layout.has_slot(page, code.bytes.len(), self.is_reusable(page))
+    }
+
+    /// A page of nodes that may have room.
+    fn some_page(&self, code_bytes: usize) -> u32 {
+        let bytes = self.info.layout.node_bytes(code_bytes);
+        // SAFETY: the relation is open.
+        unsafe {
+            space::last_used(self.relation)
+                .or_else(|| space::find(self.relation, bytes))
+                .unwrap_or_else(|| self.new_page())
+        }
+    }
+
+    /// Another page, after `block` turned out to have no room.
+    fn page_is_full(&self, block: u32, code_bytes: usize) -> u32 {
+        let bytes = self.info.layout.node_bytes(code_bytes);
+        // SAFETY: the relation is open.
+        unsafe {
+            let other = space::find_other(self.relation, block, 0, bytes);
+            let other = other.unwrap_or_else(|| self.new_page());
+            space::set_last_used(self.relation, other);
+            other
+        }
+    }
+
+    /// Adds an empty page of nodes. Nothing leads to it, so that a crash loses nothing but its space.
+    unsafe fn new_page(&self) -> u32 {
+        // SAFETY: the relation is open; the page is the only one locked.
+        unsafe {
+            let guard = WriteGuard::extend(self.relation, pg_sys::ForkNumber::MAIN_FORKNUM);
+            let mut txn = WalTxn::new(self.relation, self.build);
+            self.info.layout.init(txn.new_page(&guard));
+            txn.commit();
+            guard.block()
+        }
+    }
+
+    /// A page with room for a node's links above the ground, locked; nothing for a node on the ground.
+    unsafe fn upper_page(&self, level: u8) -> Option<WriteGuard> {
+        let bytes = page::aux::upper_bytes(self.info.layout.m(), level);
+        // SAFETY: the caller holds pages of nodes at most.
+        (level > 0).then(|| unsafe { self.aux_page_with_room(bytes) })
+    }
+
+    /// A page with room for a cell, locked. Pages with room are on a list that begins at the metapage.
+    unsafe fn aux_page_with_room(&self, bytes: usize) -> WriteGuard {
+        loop {
+            // SAFETY: the caller holds pages of nodes at most; pages of cells and the metapage come after them.
+            unsafe {
+                let head = index::read_meta(self.relation).aux_head;
+                if head == cells::NO_BLOCK {
+                    self.new_aux_page();
+                    continue;
+                }
+                let guard = WriteGuard::new(self.relation, head);
+                if page::is_kind(guard.page(), Kind::Aux) && cells::has_room(guard.page(), bytes) {
+                    return guard;
+                }
+                self.unlist(&guard);
+            }
+        }
+    }
+
+    /// Takes a page without room off the list, if it is the first.
+    unsafe fn unlist(&self, aux_page: &WriteGuard) {
+        // SAFETY: the metapage comes last in the lock order.
+        unsafe {
+            let meta_page = WriteGuard::new(self.relation, META_BLOCK);
+            let Some(mut meta) = Meta::read(meta_page.page()) else { return };
+            if meta.aux_head != aux_page.block() {
+                return;
+            }
+            let mut txn = WalTxn::new(self.relation, self.build);
+            let image = txn.page(aux_page);
+            meta.aux_head = cells::next(image);
+            cells::set_next(image, cells::NO_BLOCK);
+            cells::set_listed(image, false);
+            meta.write(txn.page(&meta_page));
+            txn.commit();
+        }
+    }
+
+    unsafe fn new_aux_page(&self) {
+        // SAFETY: nobody else can know the new page; the metapage comes last in the lock order.
+        unsafe {
+            let guard = WriteGuard::extend(self.relation, pg_sys::ForkNumber::MAIN_FORKNUM);
+            let meta_page = WriteGuard::new(self.relation, META_BLOCK);
+            let Some(mut meta) = Meta::read(meta_page.page()) else { return };
+            let mut txn = WalTxn::new(self.relation, self.build);
+            let image = txn.new_page(&guard);
+            page::init_page(image, Kind::Aux, cells::empty_bytes(AUX_SLOTS));
+            cells::init(image, AUX_SLOTS);
+            cells::set_next(image, meta.aux_head);
+            cells::set_listed(image, true);
+            meta.aux_head = guard.block();
+            meta.write(txn.page(&meta_page));
+            txn.commit();
+        }
+    }
+}
+
+fn set_next(page: &mut Page, slot: u16, next: AuxPtr) {
+    if let Some(cell) = cells::cell_mut(page, slot) {
+        page::aux::set_next(cell, next);
+    }
+}

@@ -1,0 +1,266 @@
+//! Scans: `ORDER BY column <-> query`, nearest first, `hnsw.ef_search` nodes at a time.
+//!
+//! Where nodes hold quantized codes, rows are returned with a bound below their distance and the executor computes
+//! the distance itself, from the heap, and puts the rows in order (`xs_recheckorderby`): the order is that of the exact
+//! distances, and it reads only as many rows as the bounds cannot rule out.
+
+use std::rc::Rc;
+
+use leanstack_core::hnsw::Search;
+use leanstack_core::quantize::Query;
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+use super::graph::{PageGraph, PageItem, Target};
+use super::index::{self, IndexInfo};
+use super::page::{NO_NODE, Tid};
+use crate::guc::{self, IterativeScan};
+use crate::types::value::detoast;
+
+/// What a scan keeps between calls. It lives in the scan's memory context and holds no lock and no pin.
+struct ScanState {
+    info: Option<Rc<IndexInfo>>,
+    /// Nothing: the query is NULL, and all rows are equally near.
+    query: Option<Rc<Query>>,
+    search: Search<PageItem>,
+    root: u32,
+    /// Nodes to return, by bound, from `at` on.
+    batch: Vec<(f64, PageItem)>,
+    at: usize,
+    /// Rows of the node last taken from the batch.
+    rows: Vec<Tid>,
+    bound: f64,
+    /// Nothing more is to be looked for.
+    ended: bool,
+    /// A limit was reached: what was set aside is returned and no more is looked for.
+    draining: bool,
+    max_memory_bytes: usize,
+}
+
+fn target(query: &Option<Rc<Query>>) -> Target<'_> {
+    query.as_deref().map_or(Target::Nothing, Target::Query)
+}
+
+/// Starts a scan.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn ambeginscan(
+    relation: pg_sys::Relation,
+    nkeys: i32,
+    norderbys: i32,
+) -> pg_sys::IndexScanDesc {
+    let state = ScanState {
+        info: None,
+        query: None,
+        search: Search::default(),
+        root: NO_NODE,
+        batch: Vec::new(),
+        at: 0,
+        rows: Vec::new(),
+        bound: f64::NEG_INFINITY,
+        ended: false,
+        draining: false,
+        max_memory_bytes: 0,
+    };
+    // SAFETY: called by the server with an open index. The state is dropped with the scan's memory context; it holds
+    // no pin and no lock, so that its drop does nothing but free memory.
+    unsafe {
+        let scan = pg_sys::RelationGetIndexScan(relation, nkeys, norderbys);
+        let state = PgMemoryContexts::CurrentMemoryContext.leak_and_drop_on_delete(state);
+        (*scan).opaque = state.cast();
+        if norderbys > 0 {
+            (*scan).xs_orderbyvals = pg_sys::palloc0(size_of::<pg_sys::Datum>()).cast();
+            (*scan).xs_orderbynulls = pg_sys::palloc(size_of::<bool>()).cast();
+            *(*scan).xs_orderbynulls = true;
+        }
+        scan
+    }
+}
+
+/// Starts a scan anew, with other keys.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn amrescan(
+    scan: pg_sys::IndexScanDesc,
+    keys: pg_sys::ScanKey,
+    _nkeys: i32,
+    orderbys: pg_sys::ScanKey,
+    _norderbys: i32,
+) {
+    // SAFETY: the server passes the scan that `ambeginscan` made, and as many keys as it was made for.
+    unsafe {
+        let state = &mut *(*scan).opaque.cast::<ScanState>();
+        state.info = None;
+        if !keys.is_null() && (*scan).numberOfKeys > 0 {
+            std::ptr::copy(keys, (*scan).keyData, (*scan).numberOfKeys as usize);
+        }
+        if !orderbys.is_null() && (*scan).numberOfOrderBys > 0 {
+            std::ptr::copy(orderbys, (*scan).orderByData, (*scan).numberOfOrderBys as usize);
+        }
+    }
+}
+
+/// Ends a scan. Its state goes with its memory context.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn amendscan(_scan: pg_sys::IndexScanDesc) {}
+
+/// Gives the next row.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn amgettuple(
+    scan: pg_sys::IndexScanDesc,
+    _direction: pg_sys::ScanDirection::Type,
+) -> bool {
+    // SAFETY: the server passes the scan that `ambeginscan` made.
+    unsafe {
+        let state = &mut *(*scan).opaque.cast::<ScanState>();
+        if state.info.is_none() {
+            start(scan, state);
+        }
+        let Some(info) = state.info.clone() else { return false };
+        loop {
+            if let Some(tid) = state.rows.pop() {
+                give(scan, state, &info, tid);
+                return true;
+            }
+            if state.at < state.batch.len() {
+                let (bound, item) = state.batch[state.at];
+                state.at += 1;
+                state.bound = bound;
+                let graph = PageGraph::new((*scan).indexRelation, &info, target(&state.query));
+                graph.rows(&item, &mut state.rows);
+                state.rows.reverse();
+            } else if !next_batch(scan, state, &info) {
+                return false;
+            }
+        }
+    }
+}
+
+unsafe fn give(scan: pg_sys::IndexScanDesc, state: &ScanState, info: &IndexInfo, tid: Tid) {
+    // SAFETY: the scan is alive; the arrays were made in `ambeginscan` for one ORDER BY.
+    unsafe {
+        let heap_tid = &mut (*scan).xs_heaptid;
+        heap_tid.ip_blkid.bi_hi = (tid.block >> 16) as u16;
+        heap_tid.ip_blkid.bi_lo = tid.block as u16;
+        heap_tid.ip_posid = tid.offset;
+        (*scan).xs_recheck = false;
+        let known = state.query.is_some();
+        (*scan).xs_recheckorderby = known && !info.is_exact();
+        *(*scan).xs_orderbynulls = !known;
+        if known {
+            *(*scan).xs_orderbyvals = state.bound.into_datum().unwrap_or(pg_sys::Datum::from(0));
+        }
+    }
+}
+
+unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut ScanState) {
+    // SAFETY: as for `amgettuple`.
+    unsafe {
+        let relation = (*scan).indexRelation;
+        if (*scan).numberOfOrderBys == 0 || (*scan).orderByData.is_null() {
+            ereport!(
+                ERROR,
+                PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+                "cannot scan hnsw index without order"
+            );
+        }
+        let snapshot = (*scan).xs_snapshot;
+        if (*snapshot).snapshot_type != pg_sys::SnapshotType::SNAPSHOT_MVCC {
+            ereport!(
+                ERROR,
+                PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+                "non-MVCC snapshots are not supported with hnsw"
+            );
+        }
+        super::count_scan(scan);
+        let (info, meta) = index::open(relation);
+        let key = (*scan).orderByData;
+        state.query = None;
+        if (*key).sk_flags & pg_sys::SK_ISNULL as i32 == 0 {
+            let value = detoast(info.kind, (*key).sk_argument);
+            let value = crate::error::unwrap(value.value());
+            super::check_dims(&info, &value);
+            state.query = Some(Rc::new(info.codec.query(value)));
+        }
+        let iterative = guc::iterative_scan() != IterativeScan::Off;
+        state.search.reset(iterative);
+        state.root = meta.root;
+        state.batch.clear();
+        state.at = 0;
+        state.rows.clear();
+        state.bound = f64::NEG_INFINITY;
+        state.draining = false;
+        state.max_memory_bytes = guc::scan_memory_bytes();
+        state.ended = meta.entry == NO_NODE;
+        if !state.ended {
+            first_batch(relation, state, &info, (meta.entry, meta.entry_level));
+            state.ended = !iterative;
+        }
+        state.info = Some(info);
+    }
+}
+
+unsafe fn first_batch(
+    relation: pg_sys::Relation,
+    state: &mut ScanState,
+    info: &IndexInfo,
+    (entry, entry_level): (u32, u8),
+) {
+    let query = state.query.clone();
+    // SAFETY: the index is open for the scan.
+    let mut graph = unsafe { PageGraph::new(relation, info, target(&query)) };
+    let Some(seed) = super::descend(&mut graph, entry, entry_level, 0) else { return };
+    state.search.seed(seed);
+    let Ok(()) = state.search.run(&mut graph, 0, guc::ef_search());
+    state.collect(&graph, f64::NEG_INFINITY);
+}
+
+/// Looks for more (iterative scans); false when there is no more or the limits are reached.
+unsafe fn next_batch(scan: pg_sys::IndexScanDesc, state: &mut ScanState, info: &IndexInfo) -> bool {
+    if state.ended {
+        return false;
+    }
+    let floor = match guc::iterative_scan() {
+        IterativeScan::Strict => state.bound,
+        _ => f64::NEG_INFINITY,
+    };
+    let query = state.query.clone();
+    // SAFETY: the index is open for the scan.
+    let mut graph = unsafe { PageGraph::new((*scan).indexRelation, info, target(&query)) };
+    let ef = guc::ef_search();
+    loop {
+        state.draining |= state.search.visited_nodes() >= guc::max_scan_tuples()
+            || state.search.memory_bytes() > state.max_memory_bytes;
+        if state.draining {
+            state.search.refill(ef);
+        } else {
+            let Ok(()) = state.search.resume(&mut graph, 0, ef);
+            if state.search.is_exhausted() {
+                // Whatever the links did not lead to hangs below the root.
+                match graph.score_one(state.root) {
+                    Some(root) if state.search.seed(root) => continue,
+                    _ => {}
+                }
+            }
+        }
+        if !state.search.has_results() {
+            state.ended = true;
+            return false;
+        }
+        state.collect(&graph, floor);
+        if !state.batch.is_empty() {
+            return true;
+        }
+    }
+}
+
+impl ScanState {
+    /// Moves what was found to the batch, by bound, without what lies before `floor`.
+    fn collect(&mut self, graph: &PageGraph<'_>, floor: f64) {
+        let mut found = Vec::new();
+        self.search.take_nearest(&mut found);
+        let bounded = found.into_iter().map(|item| (graph.lower_bound(&item), item));
+        self.batch.clear();
+        self.batch.extend(bounded.filter(|(bound, _)| *bound >= floor));
+        self.batch.sort_by(|a, b| a.0.total_cmp(&b.0));
+        self.at = 0;
+    }
+}

@@ -1,0 +1,674 @@
+//! Vacuum: removes rows, takes nodes without rows out of the graph, and frees their slots.
+//!
+//! 1. Dead rows are removed, page by page. From then on nobody links to a node that has none left.
+//! 2. Insertions under way, which may have seen such nodes alive, are waited for.
+//! 3. Nodes below a dead node in the tree of protected links are handed to the nearest living node above it.
+//! 4. Lists with dead nodes get other links in their place.
+//! 5. Dead nodes are marked. Scans may still pass through them; their slots are used again when no scan can.
+//!
+//! Each step is complete in itself: after a crash between any two WAL records every living node is still reachable,
+//! and the next vacuum finds the nodes without rows again.
+
+use std::collections::{HashMap, HashSet};
+
+use leanstack_core::hnsw::{Edge, Link, NodeId, Search, max_links, max_protected};
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+use super::graph::{PageGraph, PageItem, Target};
+use super::index::{self, IndexInfo, corrupt};
+use super::nodes::Codes;
+use super::page::{self, AuxKind, AuxPtr, Kind, META_BLOCK, Meta, NO_NODE, State, Tid};
+use crate::storage::page::{set_trailer, trailer};
+use crate::storage::{ReadGuard, WalTxn, WriteGuard, cells, space};
+
+/// Removes rows.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn ambulkdelete(
+    info: *mut pg_sys::IndexVacuumInfo,
+    stats: *mut pg_sys::IndexBulkDeleteResult,
+    callback: pg_sys::IndexBulkDeleteCallback,
+    callback_state: *mut std::ffi::c_void,
+) -> *mut pg_sys::IndexBulkDeleteResult {
+    // SAFETY: the server passes the open index and a callback that says whether a row is dead.
+    unsafe {
+        let relation = (*info).index;
+        let stats = if stats.is_null() {
+            PgBox::<pg_sys::IndexBulkDeleteResult>::alloc0().into_pg()
+        } else {
+            stats
+        };
+        let (opened, _) = index::open(relation);
+        let is_dead = |tid: Tid| {
+            let mut pointer = crate::am::heap::item_pointer(tid);
+            callback.is_some_and(|callback| callback(&raw mut pointer, callback_state))
+        };
+        let mut vacuum = Vacuum {
+            relation,
+            info: &opened,
+            blocks: pg_sys::RelationGetNumberOfBlocksInFork(
+                relation,
+                pg_sys::ForkNumber::MAIN_FORKNUM,
+            ),
+            dead: HashSet::new(),
+            parent: HashMap::new(),
+            damaged: Vec::new(),
+            highest: None,
+        };
+        let (removed, left) = vacuum.remove_rows(&is_dead);
+        (*stats).tuples_removed += removed as f64;
+        (*stats).num_index_tuples = left as f64;
+        if !vacuum.dead.is_empty() {
+            vacuum.drain_insertions();
+            vacuum.survey();
+            vacuum.replace_entry();
+            vacuum.hand_over();
+            vacuum.repair();
+            (*stats).pages_deleted = 0;
+            vacuum.bury();
+        }
+        stats
+    }
+}
+
+/// Ends a vacuum.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn amvacuumcleanup(
+    info: *mut pg_sys::IndexVacuumInfo,
+    stats: *mut pg_sys::IndexBulkDeleteResult,
+) -> *mut pg_sys::IndexBulkDeleteResult {
+    // SAFETY: the server passes the open index. Nothing was deleted when there are no statistics.
+    unsafe {
+        if (*info).analyze_only || stats.is_null() {
+            return stats;
+        }
+        let main = pg_sys::ForkNumber::MAIN_FORKNUM;
+        (*stats).num_pages = pg_sys::RelationGetNumberOfBlocksInFork((*info).index, main);
+        space::publish((*info).index);
+        stats
+    }
+}
+
+struct Vacuum<'a> {
+    relation: pg_sys::Relation,
+    info: &'a IndexInfo,
+    blocks: u32,
+    /// Nodes without rows.
+    dead: HashSet<NodeId>,
+    /// For dead nodes, the holder of the protected link to each.
+    parent: HashMap<NodeId, NodeId>,
+    /// Living nodes with links to dead ones, and the levels of these links.
+    damaged: Vec<(NodeId, Vec<u8>)>,
+    /// A living node on the highest level.
+    highest: Option<(NodeId, u8)>,
+}
+
+impl Vacuum<'_> {
+    /// Step 1. Gives how many rows were removed and how many are left.
+    unsafe fn remove_rows(&mut self, is_dead: &dyn Fn(Tid) -> bool) -> (usize, usize) {
+        let layout = &self.info.layout;
+        let (mut removed, mut left) = (0, 0);
+        for block in 1..self.blocks {
+            // SAFETY: no lock is held between pages, so that vacuum may rest here.
+            unsafe {
+                vacuum_pause();
+                let guard = WriteGuard::new(self.relation, block);
+                if !page::is_kind(guard.page(), Kind::Node) {
+                    continue;
+                }
+                let mut chained = Vec::new();
+                let mut inline_dead = Vec::new();
+                for slot in 0..layout.slots() {
+                    let Some(node) = layout.node(guard.page(), slot) else { continue };
+                    if node.state() != State::Live {
+                        continue;
+                    }
+                    if self.has_chain((layout.id(block, slot), node.version()), node.aux()) {
+                        chained.push(slot);
+                    } else if !node.has_rows() {
+                        self.dead.insert(layout.id(block, slot));
+                    } else if is_dead(node.tid()) {
+                        inline_dead.push(slot);
+                        self.dead.insert(layout.id(block, slot));
+                    } else {
+                        left += 1;
+                    }
+                }
+                removed += inline_dead.len();
+                if !inline_dead.is_empty() {
+                    let mut txn = WalTxn::new(self.relation, false);
+                    let image = txn.page(&guard);
+                    for &slot in &inline_dead {
+                        if let Some(mut node) = layout.node_mut(image, slot) {
+                            node.set_tid(Tid::NONE);
+                        }
+                    }
+                    txn.commit();
+                }
+                for slot in chained {
+                    let (gone, kept) = self.remove_chained(&guard, slot, is_dead);
+                    removed += gone;
+                    left += kept;
+                    if kept == 0 {
+                        self.dead.insert(layout.id(block, slot));
+                    }
+                }
+            }
+        }
+        (removed, left)
+    }
+
+    /// Whether a node has cells of rows. Its page is locked.
+    unsafe fn has_chain(&self, owner: (NodeId, u16), aux: AuxPtr) -> bool {
+        // SAFETY: pages of cells come after pages of nodes in the lock order.
+        aux.is_some() && unsafe { self.cells_of(owner, aux) }.iter().any(|c| c.kind == AuxKind::Rows)
+    }
+
+    /// A node's cells. Its page is locked.
+    unsafe fn cells_of(&self, owner: (NodeId, u16), mut at: AuxPtr) -> Vec<Cell> {
+        let mut found = Vec::new();
+        while at.is_some() {
+            // SAFETY: pages of cells come after pages of nodes in the lock order.
+            let guard = unsafe { ReadGuard::new(self.relation, at.block) };
+            let cell = page::is_kind(guard.page(), Kind::Aux)
+                .then(|| cells::cell(guard.page(), at.slot))
+                .flatten()
+                .filter(|cell| page::aux::owner(cell) == owner);
+            let (Some(cell), Some(kind)) = (cell, cell.and_then(page::aux::kind)) else {
+                corrupt(self.relation, at.block, "a node leads to a cell of another node");
+            };
+            found.push(Cell { at, kind, rows: page::aux::rows(cell).collect() });
+            at = page::aux::next(cell);
+        }
+        found
+    }
+
+    /// Removes dead rows of a node with a chain. Cells stay, if empty, until the node itself goes or all are empty.
+    unsafe fn remove_chained(
+        &self,
+        guard: &WriteGuard,
+        slot: u16,
+        is_dead: &dyn Fn(Tid) -> bool,
+    ) -> (usize, usize) {
+        let layout = &self.info.layout;
+        let Some(node) = layout.node(guard.page(), slot) else { return (0, 0) };
+        let owner = (layout.id(guard.block(), slot), node.version());
+        // SAFETY: the node's page is locked; each page of cells is locked alone, after it.
+        unsafe {
+            let mut gone = 0;
+            let mut first = node.tid();
+            if first.is_some() && is_dead(first) {
+                first = Tid::NONE;
+                gone += 1;
+            }
+            let mut kept = usize::from(first.is_some());
+            for cell in self.cells_of(owner, node.aux()) {
+                let mut alive: Vec<Tid> =
+                    cell.rows.iter().copied().filter(|&tid| !is_dead(tid)).collect();
+                gone += cell.rows.len() - alive.len();
+                kept += alive.len();
+                let moved = if first.is_some() { None } else { alive.pop() };
+                if alive.len() == cell.rows.len() {
+                    continue;
+                }
+                let aux_page = WriteGuard::new(self.relation, cell.at.block);
+                let mut txn = WalTxn::new(self.relation, false);
+                if let Some(bytes) = cells::cell_mut(txn.page(&aux_page), cell.at.slot) {
+                    page::aux::set_rows(bytes, &alive);
+                }
+                // A row that moves to the node is on both pages of one record, so that it is never in neither.
+                if let Some(tid) = moved {
+                    first = tid;
+                    if let Some(mut node) = layout.node_mut(txn.page(guard), slot) {
+                        node.set_tid(tid);
+                    }
+                }
+                txn.commit();
+            }
+            if !first.is_some() && node.tid().is_some() {
+                let mut txn = WalTxn::new(self.relation, false);
+                if let Some(mut node) = layout.node_mut(txn.page(guard), slot) {
+                    node.set_tid(Tid::NONE);
+                }
+                txn.commit();
+            }
+            (gone, kept)
+        }
+    }
+
+    /// Step 2.
+    unsafe fn drain_insertions(&self) {
+        // SAFETY: insertions hold this page lock in share mode; no buffer is locked here.
+        unsafe {
+            let exclusive = pg_sys::ExclusiveLock as i32;
+            pg_sys::LockPage(self.relation, META_BLOCK, exclusive);
+            pg_sys::UnlockPage(self.relation, META_BLOCK, exclusive);
+        }
+    }
+
+    /// Finds the links to dead nodes. Nobody makes new ones.
+    unsafe fn survey(&mut self) {
+        let layout = &self.info.layout;
+        let m = layout.m();
+        // SAFETY: the relation is open; no lock is held between pages.
+        unsafe {
+            let main = pg_sys::ForkNumber::MAIN_FORKNUM;
+            self.blocks = pg_sys::RelationGetNumberOfBlocksInFork(self.relation, main);
+            for block in 1..self.blocks {
+                vacuum_pause();
+                let mut above = Vec::new();
+                {
+                    let guard = ReadGuard::new(self.relation, block);
+                    if !page::is_kind(guard.page(), Kind::Node) {
+                        continue;
+                    }
+                    for slot in 0..layout.slots() {
+                        let Some(node) = layout.node(guard.page(), slot) else { continue };
+                        if node.state() != State::Live {
+                            continue;
+                        }
+                        let id = layout.id(block, slot);
+                        let alive = !self.dead.contains(&id);
+                        let mut hurt = false;
+                        for link in node.links(m).filter(|link| self.dead.contains(&link.id())) {
+                            hurt = true;
+                            if link.is_protected() {
+                                self.parent.insert(link.id(), id);
+                            }
+                        }
+                        if !alive {
+                            continue;
+                        }
+                        if self.highest.is_none_or(|(_, level)| node.level() > level) {
+                            self.highest = Some((id, node.level()));
+                        }
+                        if node.level() > 0 && node.aux().is_some() {
+                            above.push((id, node.version(), node.level(), node.aux(), hurt));
+                        } else if hurt {
+                            self.damaged.push((id, vec![0]));
+                        }
+                    }
+                }
+                for (id, version, level, aux, hurt) in above {
+                    let mut levels = if hurt { vec![0] } else { Vec::new() };
+                    let guard = ReadGuard::new(self.relation, aux.block);
+                    let cell = page::is_kind(guard.page(), Kind::Aux)
+                        .then(|| cells::cell(guard.page(), aux.slot))
+                        .flatten()
+                        .filter(|cell| page::aux::owner(cell) == (id, version))
+                        .filter(|cell| page::aux::kind(cell) == Some(AuxKind::Upper));
+                    if let Some(cell) = cell {
+                        levels.extend((1..=level).filter(|&level| {
+                            page::aux::links(cell, m, level)
+                                .any(|link| self.dead.contains(&link.id()))
+                        }));
+                    }
+                    if !levels.is_empty() {
+                        self.damaged.push((id, levels));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Moves the entry point and the root away from dead nodes: the root to the first living node below it, so that
+    /// what hangs there hangs from the root and from nothing else.
+    unsafe fn replace_entry(&self) {
+        // SAFETY: one page is locked at a time.
+        unsafe {
+            let root = index::read_meta(self.relation).root;
+            let heir = self.first_living_below(root);
+            let guard = WriteGuard::new(self.relation, META_BLOCK);
+            let Some(mut meta) = Meta::read(guard.page()) else {
+                corrupt(self.relation, META_BLOCK, "not a metapage of an hnsw index");
+            };
+            let (entry_dead, root_dead) =
+                (self.dead.contains(&meta.entry), self.dead.contains(&meta.root));
+            if !entry_dead && !root_dead {
+                return;
+            }
+            if entry_dead {
+                (meta.entry, meta.entry_level) = self.highest.unwrap_or((NO_NODE, 0));
+            }
+            if root_dead {
+                meta.root = heir.or(self.highest.map(|(id, _)| id)).unwrap_or(NO_NODE);
+            }
+            let mut txn = WalTxn::new(self.relation, false);
+            meta.write(txn.page(&guard));
+            txn.commit();
+        }
+    }
+
+    /// The first living node met going down protected links through dead ones.
+    unsafe fn first_living_below(&self, root: NodeId) -> Option<NodeId> {
+        let mut below = vec![root];
+        let mut at = 0;
+        while at < below.len() {
+            let id = below[at];
+            if !self.dead.contains(&id) {
+                return Some(id);
+            }
+            // SAFETY: no lock is held.
+            below.extend(unsafe { self.children(id) });
+            at += 1;
+        }
+        None
+    }
+
+    /// The nodes that a node holds protected links to. No lock is held at entry or exit.
+    unsafe fn children(&self, id: NodeId) -> Vec<NodeId> {
+        if id == NO_NODE {
+            return Vec::new();
+        }
+        let (block, slot) = self.info.layout.place(id);
+        // SAFETY: the relation is open.
+        let guard = unsafe { ReadGuard::new(self.relation, block) };
+        let node = self.info.layout.node(guard.page(), slot);
+        let links = node.into_iter().flat_map(|node| node.links(self.info.layout.m()));
+        links.filter(|link| link.is_protected()).map(|link| link.id()).collect()
+    }
+
+    /// Step 3. Protected links to dead nodes stay until all that hangs below them hangs elsewhere as well.
+    unsafe fn hand_over(&self) {
+        // SAFETY: one page is locked at a time.
+        unsafe {
+            let root = index::read_meta(self.relation).root;
+            for &dead in &self.dead {
+                vacuum_pause();
+                let mut above = dead;
+                while self.dead.contains(&above) {
+                    match self.parent.get(&above) {
+                        Some(&parent) => above = parent,
+                        None => above = root,
+                    }
+                    if above == NO_NODE {
+                        break;
+                    }
+                }
+                for child in self.children(dead) {
+                    if !self.dead.contains(&child) && child != root && above != NO_NODE {
+                        self.adopt(above, child);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives `child` a protected link from `above` or from a node below it.
+    unsafe fn adopt(&self, above: NodeId, child: NodeId) {
+        let mut holders = vec![above];
+        let mut at = 0;
+        while at < holders.len() {
+            let holder = holders[at];
+            at += 1;
+            // SAFETY: no lock is held.
+            unsafe {
+                if holder != child && self.try_adopt(holder, child) {
+                    return;
+                }
+                let children = self.children(holder);
+                if children.contains(&child) {
+                    return;
+                }
+                holders.extend(
+                    children.into_iter().filter(|id| !self.dead.contains(id) && *id != child),
+                );
+            }
+        }
+        corrupt(self.relation, self.info.layout.place(child).0, "no living node can take a link");
+    }
+
+    /// Writes a protected link to `child` into the list of `holder`, if that has room for one.
+    unsafe fn try_adopt(&self, holder: NodeId, child: NodeId) -> bool {
+        let layout = &self.info.layout;
+        let m = layout.m();
+        let (block, slot) = layout.place(holder);
+        // SAFETY: the relation is open; the codes are read before the page is locked.
+        unsafe {
+            let mut codes = Codes::new(self.relation, self.info);
+            loop {
+                pgrx::check_for_interrupts!();
+                let seen: Vec<Link> = {
+                    let guard = ReadGuard::new(self.relation, block);
+                    match layout.node(guard.page(), slot) {
+                        Some(node) => node.links(m).collect(),
+                        None => return false,
+                    }
+                };
+                let living = |link: &&Link| link.is_protected() && !self.dead.contains(&link.id());
+                let known = seen.iter().position(|link| link.id() == child);
+                if known.is_none() && seen.iter().filter(living).count() >= max_protected(m) {
+                    return false;
+                }
+                let place = known.or_else(|| {
+                    let free = |link: &Link| !link.is_protected() && self.dead.contains(&link.id());
+                    seen.iter().position(free)
+                });
+                let place = match place {
+                    Some(at) => at,
+                    None if seen.len() < max_links(m, 0) => seen.len(),
+                    None => {
+                        codes.read(seen.iter().map(|link| link.id()).chain([holder]));
+                        let Some(code) = codes.get(holder) else { return false };
+                        let edges = codes.edges(code, &seen);
+                        let farthest = edges
+                            .iter()
+                            .enumerate()
+                            .filter(|(_, edge)| !edge.protected)
+                            .max_by(|(_, a), (_, b)| a.score.total_cmp(&b.score));
+                        match farthest {
+                            Some((at, _)) => at,
+                            None => return false,
+                        }
+                    }
+                };
+                let guard = WriteGuard::new(self.relation, block);
+                let Some(node) = layout.node(guard.page(), slot) else { return false };
+                if !node.links(m).eq(seen.iter().copied()) {
+                    continue;
+                }
+                let mut txn = WalTxn::new(self.relation, false);
+                if let Some(mut node) = layout.node_mut(txn.page(&guard), slot) {
+                    node.set_link(place, Link::new(child, true));
+                }
+                txn.commit();
+                return true;
+            }
+        }
+    }
+
+    /// Step 4.
+    unsafe fn repair(&mut self) {
+        for (id, levels) in std::mem::take(&mut self.damaged) {
+            for level in levels {
+                vacuum_pause();
+                // SAFETY: no lock is held.
+                unsafe { self.repair_list(id, level) };
+            }
+        }
+    }
+
+    unsafe fn repair_list(&self, id: NodeId, level: u8) {
+        let layout = &self.info.layout;
+        let (m, max) = (layout.m(), max_links(layout.m(), level));
+        // SAFETY: the relation is open; the search and the codes hold no lock, and then one page is locked.
+        unsafe {
+            let mut codes = Codes::new(self.relation, self.info);
+            codes.read([id]);
+            let Some(code) = codes.get(id).cloned() else { return };
+            let mut found = self.search(id, &code, level);
+            loop {
+                pgrx::check_for_interrupts!();
+                let Some((block, slot, seen)) = self.list(id, level) else { return };
+                let kept = seen.iter().filter(|link| !self.dead.contains(&link.id()));
+                let kept: Vec<Link> = kept.copied().collect();
+                codes.read(kept.iter().map(|link| link.id()).chain(found.iter().map(|f| f.id)));
+                let mut edges = codes.edges(&code, &kept);
+                found.retain(|f| codes.get(f.id).is_some_and(|code| code.has_rows));
+                for f in &found {
+                    if edges.iter().all(|edge| edge.id != f.id) {
+                        edges.push(Edge { score: f.score, id: f.id, protected: false });
+                    }
+                }
+                edges.sort_by(|a, b| a.score.total_cmp(&b.score));
+                let chosen = codes.choose(&edges, max);
+                let links: Vec<Link> =
+                    chosen.iter().map(|edge| Link::new(edge.id, edge.protected)).collect();
+                let guard = WriteGuard::new(self.relation, block);
+                let same = self.list_on(guard.page(), id, slot, level).is_some_and(|now| now == seen);
+                if !same {
+                    continue;
+                }
+                let mut txn = WalTxn::new(self.relation, false);
+                let image = txn.page(&guard);
+                if level == 0 {
+                    if let Some(mut node) = layout.node_mut(image, slot) {
+                        node.set_links(m, &links);
+                    }
+                } else if let Some(cell) = cells::cell_mut(image, slot) {
+                    page::aux::set_links(cell, m, level, &links);
+                }
+                txn.commit();
+                return;
+            }
+        }
+    }
+
+    /// The nearest living nodes to a node at `level`, without itself.
+    unsafe fn search(&self, id: NodeId, code: &super::nodes::Code, level: u8) -> Vec<PageItem> {
+        // SAFETY: the relation is open.
+        unsafe {
+            let meta = index::read_meta(self.relation);
+            let mut graph = PageGraph::new(self.relation, self.info, Target::Code(code));
+            let mut found = Vec::new();
+            if meta.entry == NO_NODE || meta.entry_level < level {
+                return found;
+            }
+            let seed = super::descend(&mut graph, meta.entry, meta.entry_level, level);
+            let mut search = Search::default();
+            seed.map(|seed| search.seed(seed));
+            let Ok(()) = search.run(&mut graph, level, self.info.ef_construction);
+            search.take_nearest(&mut found);
+            found.retain(|item| item.id != id && !self.dead.contains(&item.id));
+            found
+        }
+    }
+
+    /// A node's list of links, and where it is. No lock is held at entry or exit.
+    unsafe fn list(&self, id: NodeId, level: u8) -> Option<(u32, u16, Vec<Link>)> {
+        // SAFETY: the relation is open.
+        unsafe {
+            let (mut block, mut slot) = self.info.layout.place(id);
+            if level > 0 {
+                let guard = ReadGuard::new(self.relation, block);
+                let aux = self.info.layout.node(guard.page(), slot)?.aux();
+                (block, slot) = (aux.block, aux.slot);
+                if !aux.is_some() {
+                    return None;
+                }
+            }
+            let guard = ReadGuard::new(self.relation, block);
+            Some((block, slot, self.list_on(guard.page(), id, slot, level)?))
+        }
+    }
+
+    fn list_on(
+        &self,
+        page: &crate::storage::page::Page,
+        id: NodeId,
+        slot: u16,
+        level: u8,
+    ) -> Option<Vec<Link>> {
+        let m = self.info.layout.m();
+        if level == 0 {
+            return Some(self.info.layout.node(page, slot)?.links(m).collect());
+        }
+        let cell = page::is_kind(page, Kind::Aux).then(|| cells::cell(page, slot)).flatten()?;
+        let mine = page::aux::owner(cell).0 == id && page::aux::kind(cell) == Some(AuxKind::Upper);
+        mine.then(|| page::aux::links(cell, m, level).collect())
+    }
+
+    /// Step 5.
+    unsafe fn bury(&self) {
+        let layout = &self.info.layout;
+        let mut dead: Vec<NodeId> = self.dead.iter().copied().collect();
+        dead.sort_unstable();
+        let stamp = space::reuse_stamp();
+        for same_page in dead.chunk_by(|&a, &b| layout.place(a).0 == layout.place(b).0) {
+            vacuum_pause();
+            let (block, _) = layout.place(same_page[0]);
+            // SAFETY: the page of nodes is locked first, then pages of cells, the metapage last.
+            unsafe {
+                let guard = WriteGuard::new(self.relation, block);
+                for &id in same_page {
+                    self.free_cells(&guard, layout.place(id).1);
+                }
+                let mut txn = WalTxn::new(self.relation, false);
+                let image = txn.page(&guard);
+                for &id in same_page {
+                    if let Some(mut node) = layout.node_mut(image, layout.place(id).1) {
+                        node.set_dead();
+                    }
+                }
+                if let Some(mut end) = trailer(image) {
+                    end.reuse_after = stamp;
+                    set_trailer(image, end);
+                }
+                let free_bytes = layout.free_bytes(image);
+                txn.commit();
+                drop(guard);
+                space::record(self.relation, block, free_bytes);
+            }
+        }
+    }
+
+    /// Frees the cells of a dead node, one by one, each in one record with the pointer to it.
+    unsafe fn free_cells(&self, guard: &WriteGuard, slot: u16) {
+        let layout = &self.info.layout;
+        let Some(node) = layout.node(guard.page(), slot) else { return };
+        let owner = (layout.id(guard.block(), slot), node.version());
+        // SAFETY: the node's page is locked; pages of cells and the metapage come after it.
+        unsafe {
+            let all = self.cells_of(owner, node.aux());
+            for (at, cell) in all.iter().enumerate() {
+                let next = all.get(at + 1).map_or(AuxPtr::NONE, |cell| cell.at);
+                let aux_page = WriteGuard::new(self.relation, cell.at.block);
+                let listed = cells::is_listed(aux_page.page());
+                let meta_page = (!listed).then(|| WriteGuard::new(self.relation, META_BLOCK));
+                let mut txn = WalTxn::new(self.relation, false);
+                if let Some(mut node) = layout.node_mut(txn.page(guard), slot) {
+                    node.set_aux(next);
+                }
+                let image = txn.page(&aux_page);
+                cells::remove(image, cell.at.slot);
+                if let Some(meta_page) = &meta_page
+                    && let Some(mut meta) = Meta::read(meta_page.page())
+                {
+                    cells::set_next(image, meta.aux_head);
+                    cells::set_listed(image, true);
+                    meta.aux_head = aux_page.block();
+                    meta.write(txn.page(meta_page));
+                }
+                txn.commit();
+            }
+        }
+    }
+}
+
+struct Cell {
+    at: AuxPtr,
+    kind: AuxKind,
+    rows: Vec<Tid>,
+}
+
+/// Rests if the vacuum cost limit asks for it. No lock on a page is held.
+fn vacuum_pause() {
+    pgrx::check_for_interrupts!();
+    // SAFETY: called between pages.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        pg_sys::vacuum_delay_point();
+        #[cfg(feature = "pg18")]
+        pg_sys::vacuum_delay_point(false);
+    }
+}

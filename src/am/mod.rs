@@ -1,0 +1,5 @@
+//! The access methods, and what they share.
+#![allow(unsafe_code)]
+
+pub mod heap;
+pub mod hnsw;

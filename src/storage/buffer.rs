@@ -1,0 +1,149 @@
+//! Pinned and locked buffers. The names are the contract; see `src/backend/storage/buffer/README` of PostgreSQL.
+//!
+//! A guard lives on the stack between two lines that one can see. While a PostgreSQL error unwinds, guards touch
+//! nothing: the transaction's abort frees locks and pins.
+
+use pgrx::pg_sys;
+
+use super::page::Page;
+
+/// Where a buffer's page lies in memory.
+///
+/// # Safety
+/// The caller holds a pin on `buffer`.
+#[inline(always)]
+pub unsafe fn page_of(buffer: pg_sys::Buffer) -> *mut Page {
+    // SAFETY: the caller's pin keeps the buffer valid; this is BufferGetBlock of bufmgr.h.
+    unsafe {
+        if buffer > 0 {
+            pg_sys::BufferBlocks.add((buffer as usize - 1) * pg_sys::BLCKSZ as usize).cast()
+        } else {
+            (*pg_sys::LocalBufferBlockPointers.add((-buffer - 1) as usize)).cast()
+        }
+    }
+}
+
+/// A page, pinned and share-locked.
+pub struct ReadGuard {
+    buffer: pg_sys::Buffer,
+}
+
+impl ReadGuard {
+    /// Reads `block` of `relation`.
+    ///
+    /// # Safety
+    /// `relation` is open and locked, and no lock held by this backend is on the same page.
+    pub unsafe fn new(relation: pg_sys::Relation, block: u32) -> ReadGuard {
+        // SAFETY: as the caller promises.
+        unsafe {
+            let buffer = pg_sys::ReadBuffer(relation, block);
+            pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
+            ReadGuard { buffer }
+        }
+    }
+
+    /// The page.
+    pub fn page(&self) -> &Page {
+        // SAFETY: the guard holds the pin and the share lock, so the page stays and nobody writes it.
+        unsafe { &*page_of(self.buffer) }
+    }
+}
+
+impl Drop for ReadGuard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        // SAFETY: pinned and locked in `new`, and owned by this guard.
+        unsafe { pg_sys::UnlockReleaseBuffer(self.buffer) }
+    }
+}
+
+/// A page, pinned and locked exclusively. Changed through a [`super::WalTxn`] only.
+pub struct WriteGuard {
+    buffer: pg_sys::Buffer,
+    block: u32,
+}
+
+impl WriteGuard {
+    /// Reads `block` of `relation` and waits for its lock.
+    ///
+    /// # Safety
+    /// As for [`ReadGuard::new`]; further, the caller keeps to the lock order of its access method.
+    pub unsafe fn new(relation: pg_sys::Relation, block: u32) -> WriteGuard {
+        // SAFETY: as the caller promises.
+        unsafe {
+            let buffer = pg_sys::ReadBuffer(relation, block);
+            pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_EXCLUSIVE as i32);
+            WriteGuard { buffer, block }
+        }
+    }
+
+    /// As [`WriteGuard::new`], but gives up where the lock is not free.
+    ///
+    /// # Safety
+    /// `relation` is open and locked.
+    pub unsafe fn try_new(relation: pg_sys::Relation, block: u32) -> Option<WriteGuard> {
+        // SAFETY: as the caller promises.
+        unsafe {
+            let buffer = pg_sys::ReadBuffer(relation, block);
+            if pg_sys::ConditionalLockBuffer(buffer) {
+                Some(WriteGuard { buffer, block })
+            } else {
+                pg_sys::ReleaseBuffer(buffer);
+                None
+            }
+        }
+    }
+
+    /// Adds a page to the end of a fork of `relation`. It is all zero.
+    ///
+    /// # Safety
+    /// `relation` is open and locked. The new page's lock is waited for, but nobody else can know the page.
+    pub unsafe fn extend(relation: pg_sys::Relation, fork: pg_sys::ForkNumber::Type) -> WriteGuard {
+        // SAFETY: as the caller promises; the extension lock is held only for the extension itself.
+        unsafe {
+            let local = (*(*relation).rd_rel).relpersistence == pg_sys::RELPERSISTENCE_TEMP as i8;
+            if !local {
+                pg_sys::LockRelationForExtension(relation, pg_sys::ExclusiveLock as i32);
+            }
+            let buffer = pg_sys::ReadBufferExtended(
+                relation,
+                fork,
+                pg_sys::InvalidBlockNumber,
+                pg_sys::ReadBufferMode::RBM_NORMAL,
+                std::ptr::null_mut(),
+            );
+            pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_EXCLUSIVE as i32);
+            if !local {
+                pg_sys::UnlockRelationForExtension(relation, pg_sys::ExclusiveLock as i32);
+            }
+            WriteGuard { buffer, block: pg_sys::BufferGetBlockNumber(buffer) }
+        }
+    }
+
+    /// The page as it is, without the changes of an uncommitted [`super::WalTxn`].
+    pub fn page(&self) -> &Page {
+        // SAFETY: the guard holds the pin and the lock.
+        unsafe { &*page_of(self.buffer) }
+    }
+
+    /// The page's number.
+    pub fn block(&self) -> u32 {
+        self.block
+    }
+
+    pub(super) fn buffer(&self) -> pg_sys::Buffer {
+        self.buffer
+    }
+}
+
+impl Drop for WriteGuard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        // SAFETY: pinned and locked when made, and owned by this guard.
+        unsafe { pg_sys::UnlockReleaseBuffer(self.buffer) }
+    }
+}
