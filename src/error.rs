@@ -40,7 +40,8 @@ pub fn report(error: Error) -> ErrorReport {
         Error::NullElement => Code::ERRCODE_NULL_VALUE_NOT_ALLOWED,
         Error::AggregateState(_) => Code::ERRCODE_INTERNAL_ERROR,
         Error::Damaged { .. } => Code::ERRCODE_DATA_CORRUPTED,
-        Error::UnknownCode(..) => Code::ERRCODE_INDEX_CORRUPTED,
+        Error::UnsupportedCodec(..) => Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+        Error::UnknownCode(..) | Error::NonFiniteMean => Code::ERRCODE_INDEX_CORRUPTED,
     };
     let message = match &error {
         Error::OutOfRange { ty, number } => {
