@@ -40,6 +40,7 @@ CREATE OPERATOR CLASS vector_ops DEFAULT FOR TYPE vector USING btree AS
 	OPERATOR 1 <, OPERATOR 2 <=, OPERATOR 3 =, OPERATOR 4 >=, OPERATOR 5 >,
 	FUNCTION 1 vector_cmp(vector, vector);
 COMMENT ON OPERATOR CLASS vector_ops USING btree IS 'element by element, then the shorter first';
+COMMENT ON OPERATOR FAMILY vector_ops USING btree IS 'element by element, then the shorter first';
 CREATE AGGREGATE avg(vector) (
 	SFUNC = vector_accum, STYPE = double precision[], FINALFUNC = vector_avg,
 	COMBINEFUNC = vector_combine, INITCOND = '{0}', PARALLEL = SAFE
@@ -90,6 +91,7 @@ CREATE OPERATOR CLASS halfvec_ops DEFAULT FOR TYPE halfvec USING btree AS
 	OPERATOR 1 <, OPERATOR 2 <=, OPERATOR 3 =, OPERATOR 4 >=, OPERATOR 5 >,
 	FUNCTION 1 halfvec_cmp(halfvec, halfvec);
 COMMENT ON OPERATOR CLASS halfvec_ops USING btree IS 'element by element, then the shorter first';
+COMMENT ON OPERATOR FAMILY halfvec_ops USING btree IS 'element by element, then the shorter first';
 CREATE AGGREGATE avg(halfvec) (
 	SFUNC = halfvec_accum, STYPE = double precision[], FINALFUNC = halfvec_avg,
 	COMBINEFUNC = halfvec_combine, INITCOND = '{0}', PARALLEL = SAFE
@@ -132,6 +134,7 @@ CREATE OPERATOR CLASS sparsevec_ops DEFAULT FOR TYPE sparsevec USING btree AS
 	OPERATOR 1 <, OPERATOR 2 <=, OPERATOR 3 =, OPERATOR 4 >=, OPERATOR 5 >,
 	FUNCTION 1 sparsevec_cmp(sparsevec, sparsevec);
 COMMENT ON OPERATOR CLASS sparsevec_ops USING btree IS 'element by element, then the shorter first';
+COMMENT ON OPERATOR FAMILY sparsevec_ops USING btree IS 'element by element, then the shorter first';
 
 -- bit
 

@@ -67,13 +67,9 @@ fn from_array<E: Element>(
     typmod: i32,
     _explicit: bool,
 ) -> Result<DenseOut<E>, Error> {
-    let numbers = numbers.read(|dim| check_dims::<E>(dim, typmod))?;
-    let mut out = DenseOut::zeros(numbers.len());
-    for (out, number) in out.elements().iter_mut().zip(&numbers) {
-        *out = dense::convert(*number)?;
-    }
-    out.elements().iter().try_for_each(|x| dense::check_element::<E>(*x).map(drop))?;
-    Ok(out)
+    let elements = numbers.read(|dim| check_dims::<E>(dim, typmod), dense::convert)?;
+    elements.iter().try_for_each(|x| dense::check_element::<E>(*x).map(drop))?;
+    Ok(DenseOut::of(&elements))
 }
 
 fn to_float4<E: Element>(a: Dense<E>, _typmod: i32, _explicit: bool) -> Result<ArrayOut, Error> {

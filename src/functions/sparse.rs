@@ -70,7 +70,7 @@ fn from_numbers(numbers: impl Iterator<Item = f32>) -> Result<SparseBuf, Error> 
 }
 
 fn from_array(numbers: Numbers, typmod: i32, _explicit: bool) -> Result<SparseBuf, Error> {
-    from_numbers(numbers.read(|dim| check_dims(dim, typmod))?.into_iter())
+    from_numbers(numbers.read(|dim| check_dims(dim, typmod), Ok)?.into_iter())
 }
 
 fn from_dense<E: Element>(a: Dense<E>, typmod: i32, _explicit: bool) -> Result<SparseBuf, Error> {

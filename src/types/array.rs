@@ -55,8 +55,13 @@ impl Arg for Numbers {
 }
 
 impl Numbers {
-    /// The numbers in single precision, if `check` likes how many there are.
-    pub fn read(&self, check: impl Fn(usize) -> Result<(), Error>) -> Result<Vec<f32>, Error> {
+    /// The numbers, one after the other through single precision and `convert`, if `check` likes how
+    /// many there are.
+    pub fn read<T>(
+        &self,
+        check: impl Fn(usize) -> Result<(), Error>,
+        convert: impl Fn(f32) -> Result<T, Error>,
+    ) -> Result<Vec<T>, Error> {
         let bytes = self.0.bytes();
         let damaged = || Error::Damaged { ty: "array", bytes: bytes.len() };
         let header = Header::read(bytes).ok_or_else(damaged)?;
@@ -72,51 +77,57 @@ impl Numbers {
             offset => usize::try_from(offset).map_err(|_| damaged())?,
         };
         let data = bytes.get(offset..).ok_or_else(damaged)?;
-        let numbers = match header.element_type {
-            pg_sys::INT4OID => read_as::<i32>(data, header.length, |x| x as f32),
-            pg_sys::FLOAT4OID => read_as::<f32>(data, header.length, |x| x),
-            pg_sys::FLOAT8OID => read_as::<f64>(data, header.length, |x| x as f32),
-            pg_sys::NUMERICOID => Some(self.read_numeric()),
-            _ => return Err(Error::ArrayType),
-        };
-        numbers.ok_or_else(damaged)
+        match header.element_type {
+            pg_sys::INT4OID => elements::<i32>(data, header.length)
+                .ok_or_else(damaged)?
+                .iter()
+                .map(|x| convert(*x as f32))
+                .collect(),
+            pg_sys::FLOAT4OID => elements::<f32>(data, header.length)
+                .ok_or_else(damaged)?
+                .iter()
+                .map(|x| convert(*x))
+                .collect(),
+            pg_sys::FLOAT8OID => elements::<f64>(data, header.length)
+                .ok_or_else(damaged)?
+                .iter()
+                .map(|x| convert(*x as f32))
+                .collect(),
+            pg_sys::NUMERICOID => self.numerics().map(convert).collect(),
+            _ => Err(Error::ArrayType),
+        }
     }
 
     /// The numbers of a `numeric` array without NULLs.
-    fn read_numeric(&self) -> Vec<f32> {
-        let (mut elements, mut count) = (std::ptr::null_mut(), 0);
+    fn numerics(&self) -> impl Iterator<Item = f32> {
+        let (mut datums, mut count) = (std::ptr::null_mut(), 0);
         // SAFETY: the array is valid and its elements are numeric: variable length, passed by
-        // reference, aligned as integers. The server fills in as many datums as it says.
-        unsafe {
+        // reference, aligned as integers. The server allocates and fills as many datums as it says,
+        // and they point into the array.
+        let datums = unsafe {
             pg_sys::deconstruct_array(
                 self.0.bytes().as_ptr() as *mut pg_sys::ArrayType,
                 pg_sys::NUMERICOID,
                 -1,
                 false,
                 pg_sys::TYPALIGN_INT as std::ffi::c_char,
-                &mut elements,
+                &mut datums,
                 std::ptr::null_mut(),
                 &mut count,
             );
-            std::slice::from_raw_parts(elements, count as usize)
-                .iter()
-                .map(|element| {
-                    pgrx::direct_function_call(pg_sys::numeric_float4, &[Some(*element)])
-                        .expect("numeric_float4 is strict and its argument not NULL")
-                })
-                .collect()
-        }
+            std::slice::from_raw_parts(datums, count as usize)
+        };
+        datums.iter().map(|datum| {
+            // SAFETY: numeric_float4 takes one numeric and gives a real.
+            unsafe { pgrx::direct_function_call(pg_sys::numeric_float4, &[Some(*datum)]) }
+                .expect("numeric_float4 is strict and its argument not NULL")
+        })
     }
 }
 
-/// The first `length` elements of `data`, converted.
-fn read_as<T: FromBytes + Immutable + Copy>(
-    data: &[u8],
-    length: usize,
-    convert: impl Fn(T) -> f32,
-) -> Option<Vec<f32>> {
-    let (numbers, _) = <[T]>::ref_from_prefix_with_elems(data, length).ok()?;
-    Some(numbers.iter().map(|number| convert(*number)).collect())
+/// The first `length` elements of `data`.
+fn elements<T: FromBytes + Immutable>(data: &[u8], length: usize) -> Option<&[T]> {
+    <[T]>::ref_from_prefix_with_elems(data, length).ok().map(|(elements, _)| elements)
 }
 
 /// A one-dimensional array of numbers as a result.
