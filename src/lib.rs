@@ -2,15 +2,15 @@
 
 use pgrx::prelude::*;
 
+mod error;
+mod functions;
+/// The vector types.
+pub mod types;
+
 pgrx::pg_module_magic!(name, version);
 
-extension_sql!("SELECT 1", name = "spike");
-
-/// spike
-#[pg_extern]
-fn spike() -> i32 {
-    1
-}
+extension_sql_file!("../sql/types.sql", name = "types", bootstrap);
+extension_sql_file!("../sql/operators.sql", name = "operators", requires = ["types"]);
 
 /// What `cargo pgrx test` runs.
 #[cfg(any(test, feature = "pg_test"))]

@@ -205,8 +205,7 @@ pub fn compare<E: Element>(a: &[E], b: &[E]) -> Ordering {
         .unwrap_or_else(|| a.len().cmp(&b.len()))
 }
 
-/// Adds a vector to the state of `avg`, the count and then the sums. A state without sums takes the
-/// dimensions of its first vector, so the caller makes `sums` as long as `x`.
+/// Adds a vector to the sums of `avg`.
 pub fn accumulate<E: Element>(sums: &mut [f64], x: &[E]) -> Result<(), Error> {
     if sums.len() != x.len() {
         return Err(Error::UnexpectedDimensions { expected: sums.len(), found: x.len() });
@@ -218,6 +217,15 @@ pub fn accumulate<E: Element>(sums: &mut [f64], x: &[E]) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Adds the sums of two states of `avg`.
+pub fn add_sums(a: &[f64], b: &[f64]) -> Result<Vec<f64>, Error> {
+    if a.len() != b.len() {
+        return Err(Error::UnexpectedDimensions { expected: a.len(), found: b.len() });
+    }
+    let sums: Vec<f64> = a.iter().zip(b).map(|(a, b)| a + b).collect();
+    if sums.iter().any(|sum| sum.is_infinite()) { Err(Error::Overflow) } else { Ok(sums) }
 }
 
 /// The mean that a state of `avg` stands for.

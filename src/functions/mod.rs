@@ -1,0 +1,9 @@
+//! Functions that SQL calls, by topic, each a few lines into `leanstack_core`.
+
+#![allow(unsafe_code)]
+
+mod aggregates;
+mod bits;
+mod dense;
+mod sparse;
+mod vectors;

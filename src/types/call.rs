@@ -1,0 +1,158 @@
+//! Rust functions as SQL functions, in PostgreSQL's version-1 calling convention.
+//!
+//! Distances run once per row, so nothing stands between the server and the function but one guard
+//! against panics: arguments are read in place and results returned by value.
+
+use leanstack_core::Error;
+use pgrx::pg_sys;
+use pgrx::pg_sys::panic::pgrx_extern_c_guard;
+
+use crate::error::raise;
+
+/// An argument of a SQL function.
+pub trait Arg: Sized {
+    /// Reads argument `n`.
+    ///
+    /// # Safety
+    /// `call` is valid, and its argument `n` is not NULL and of the SQL type that `Self` stands for.
+    /// SQL declares the functions STRICT and with the right types. `Self` does not outlive the call.
+    unsafe fn fetch(call: pg_sys::FunctionCallInfo, n: usize) -> Result<Self, Error>;
+}
+
+/// A result of a SQL function.
+pub trait Ret {
+    /// The datum, or None for NULL.
+    fn give(self) -> Option<pg_sys::Datum>;
+}
+
+/// The datum of argument `n`.
+///
+/// # Safety
+/// `call` is valid and has more than `n` arguments.
+#[inline]
+pub unsafe fn datum(call: pg_sys::FunctionCallInfo, n: usize) -> pg_sys::Datum {
+    // SAFETY: the arguments lie one after the other, and the caller counts them.
+    unsafe { (*(*call).args.as_ptr().add(n)).value }
+}
+
+impl Arg for i32 {
+    unsafe fn fetch(call: pg_sys::FunctionCallInfo, n: usize) -> Result<Self, Error> {
+        // SAFETY: passed on to the caller.
+        Ok(unsafe { datum(call, n) }.value() as i32)
+    }
+}
+
+impl Arg for bool {
+    unsafe fn fetch(call: pg_sys::FunctionCallInfo, n: usize) -> Result<Self, Error> {
+        // SAFETY: passed on to the caller.
+        Ok(unsafe { datum(call, n) }.value() & 0xff != 0)
+    }
+}
+
+impl Arg for pg_sys::Oid {
+    unsafe fn fetch(call: pg_sys::FunctionCallInfo, n: usize) -> Result<Self, Error> {
+        // SAFETY: passed on to the caller.
+        Ok(pg_sys::Oid::from(unsafe { datum(call, n) }.value() as u32))
+    }
+}
+
+impl Ret for f64 {
+    #[inline]
+    fn give(self) -> Option<pg_sys::Datum> {
+        Some(pg_sys::Datum::from(self.to_bits()))
+    }
+}
+
+impl Ret for i32 {
+    #[inline]
+    fn give(self) -> Option<pg_sys::Datum> {
+        Some(pg_sys::Datum::from(self))
+    }
+}
+
+impl Ret for bool {
+    #[inline]
+    fn give(self) -> Option<pg_sys::Datum> {
+        Some(pg_sys::Datum::from(self))
+    }
+}
+
+impl<T: Ret> Ret for Option<T> {
+    fn give(self) -> Option<pg_sys::Datum> {
+        self.and_then(T::give)
+    }
+}
+
+/// A function that SQL can call: its arguments are `Arg`s, its result is a `Ret`.
+pub trait SqlFunction<Args> {
+    /// Reads the arguments and calls.
+    ///
+    /// # Safety
+    /// The contract of [`Arg::fetch`] holds for each argument.
+    unsafe fn call(self, call: pg_sys::FunctionCallInfo) -> Result<Option<pg_sys::Datum>, Error>;
+}
+
+macro_rules! sql_function {
+    ($($arg:ident $n:literal),+) => {
+        impl<F, R: Ret, $($arg: Arg),+> SqlFunction<($($arg,)+)> for F
+        where
+            F: FnOnce($($arg),+) -> Result<R, Error>,
+        {
+            #[inline]
+            unsafe fn call(
+                self,
+                call: pg_sys::FunctionCallInfo,
+            ) -> Result<Option<pg_sys::Datum>, Error> {
+                // SAFETY: passed on to the caller.
+                unsafe { self($($arg::fetch(call, $n)?),+) }.map(R::give)
+            }
+        }
+    };
+}
+
+sql_function!(A 0);
+sql_function!(A 0, B 1);
+sql_function!(A 0, B 1, C 2);
+
+/// What an exported function does: calls, and turns panics and errors into PostgreSQL's.
+///
+/// # Safety
+/// PostgreSQL calls, with the arguments that SQL declares for this function.
+#[inline]
+pub unsafe fn enter<Args, F: SqlFunction<Args>>(
+    call: pg_sys::FunctionCallInfo,
+    function: F,
+) -> pg_sys::Datum {
+    // SAFETY: this is the outermost Rust frame, and the caller vouches for the arguments.
+    unsafe {
+        pgrx_extern_c_guard(|| match function.call(call) {
+            Ok(Some(datum)) => datum,
+            Ok(None) => {
+                (*call).isnull = true;
+                pg_sys::Datum::from(0usize)
+            }
+            Err(error) => raise(error),
+        })
+    }
+}
+
+/// Exports functions under the names `prefix` + `suffix`, with the records by which PostgreSQL finds
+/// out how to call them.
+macro_rules! export {
+    ($($prefix:literal $suffix:literal = $function:expr;)*) => {$(
+        const _: () = {
+            #[unsafe(export_name = concat!("pg_finfo_", $prefix, $suffix))]
+            extern "C" fn finfo() -> &'static pgrx::pg_sys::Pg_finfo_record {
+                &pgrx::pg_sys::Pg_finfo_record { api_version: 1 }
+            }
+            #[unsafe(export_name = concat!($prefix, $suffix))]
+            unsafe extern "C-unwind" fn entry(
+                call: pgrx::pg_sys::FunctionCallInfo,
+            ) -> pgrx::pg_sys::Datum {
+                // SAFETY: PostgreSQL calls, as the install script declares it.
+                unsafe { $crate::types::call::enter(call, $function) }
+            }
+        };
+    )*};
+}
+pub(crate) use export;
