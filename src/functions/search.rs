@@ -1,0 +1,42 @@
+//! Fusion of ranked lists. The scores are here; the aggregate and the set function that use them are
+//! in `sql/search.sql`.
+
+use leanstack_core::fuse;
+use pgrx::prelude::*;
+
+/// A number that SQL may leave null only by mistake.
+fn given(name: &str, value: Option<f64>) -> Result<f64, ErrorReport> {
+    value.ok_or_else(|| {
+        ErrorReport::new(
+            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            format!("{name} must not be null"),
+            function_name!(),
+        )
+    })
+}
+
+/// The score of one rank. A null rank is a document that the branch did not find: it adds nothing.
+#[pg_extern(schema = "lean", immutable, parallel_safe, requires = ["lean_schema"])]
+fn rrf(
+    rank: Option<i64>,
+    k: default!(Option<f64>, 60),
+    weight: default!(Option<f64>, 1.0),
+) -> Result<f64, ErrorReport> {
+    let (k, weight) = (given("k", k)?, given("weight", weight)?);
+    fuse::score(rank.unwrap_or(1), k, weight)
+        .map(|score| if rank.is_some() { score } else { 0.0 })
+        .map_err(report)
+}
+
+/// The running sum of [`rrf`].
+#[pg_extern(schema = "lean", immutable, parallel_safe, requires = ["lean_schema"])]
+fn rrf_accum(
+    state: f64,
+    rank: Option<i64>,
+    k: Option<f64>,
+    weight: Option<f64>,
+) -> Result<f64, ErrorReport> {
+    Ok(state + rrf(rank, k, weight)?)
+}
+
+extension_sql_file!("../../sql/search.sql", name = "search", requires = [rrf, rrf_accum]);
