@@ -40,36 +40,31 @@ CREATE AGGREGATE lean.rrf_sum(rank bigint) (
 COMMENT ON AGGREGATE lean.rrf_sum(bigint) IS
     'sum of reciprocal rank fusion scores over ranked branches of weight 1 with k 60';
 
--- Arrays of arrays are rectangular, lists from a search are not: this stacks them, filled up with nulls.
-CREATE FUNCTION lean.rrf_lists(list1 anyarray, list2 anyarray, list3 anyarray DEFAULT NULL,
-    list4 anyarray DEFAULT NULL, list5 anyarray DEFAULT NULL, list6 anyarray DEFAULT NULL,
-    list7 anyarray DEFAULT NULL, list8 anyarray DEFAULT NULL)
+-- Arrays of arrays are rectangular, lists from a search are not: the aggregate stacks them, filled up
+-- with nulls. An empty list is a row of nulls, so that every list keeps its number.
+CREATE FUNCTION lean.rrf_stack(lists anyarray, list anyarray)
     RETURNS anyarray LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    longest int := greatest(cardinality(list1), cardinality(list2), cardinality(list3), cardinality(list4),
-                            cardinality(list5), cardinality(list6), cardinality(list7), cardinality(list8), 1);
-    -- Trailing lists left out are no lists; a null list before them is an empty one.
-    count int := CASE WHEN list8 IS NOT NULL THEN 8 WHEN list7 IS NOT NULL THEN 7 WHEN list6 IS NOT NULL THEN 6
-                      WHEN list5 IS NOT NULL THEN 5 WHEN list4 IS NOT NULL THEN 4 WHEN list3 IS NOT NULL THEN 3
-                      ELSE 2 END;
-    row_of list1%TYPE;
-    result list1%TYPE;
+    width int := greatest(array_length(lists, 2), cardinality(list), 1);
+    padded lists%TYPE;
+    stacked lists%TYPE := '{}';
 BEGIN
-    FOR i IN 1 .. count LOOP
-        row_of := CASE i WHEN 1 THEN list1 WHEN 2 THEN list2 WHEN 3 THEN list3 WHEN 4 THEN list4
-                         WHEN 5 THEN list5 WHEN 6 THEN list6 WHEN 7 THEN list7 ELSE list8 END;
-        IF array_ndims(row_of) > 1 THEN
-            RAISE EXCEPTION 'list % has % dimensions', i, array_ndims(row_of)
-                USING ERRCODE = 'invalid_parameter_value', HINT = 'Each list is an array of one dimension.';
-        END IF;
-        SELECT array_agg(row_of[array_lower(row_of, 1) + place - 1] ORDER BY place) INTO row_of
-            FROM generate_series(1, longest) AS place;
-        result := result || ARRAY[row_of];
+    IF array_ndims(list) > 1 THEN
+        RAISE EXCEPTION 'a ranked list has % dimensions', array_ndims(list)
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Each list is an array of one dimension.';
+    END IF;
+    FOR i IN 1 .. coalesce(array_length(lists, 1), 0) LOOP
+        SELECT array_agg(lists[i][place] ORDER BY place) INTO padded FROM generate_series(1, width) AS place;
+        stacked := stacked || ARRAY[padded];
     END LOOP;
-    RETURN result;
+    SELECT array_agg(list[array_lower(list, 1) + place - 1] ORDER BY place) INTO padded
+        FROM generate_series(1, width) AS place;
+    RETURN stacked || ARRAY[padded];
 END
 $$;
-COMMENT ON FUNCTION lean.rrf_lists(anyarray, anyarray, anyarray, anyarray, anyarray, anyarray, anyarray, anyarray) IS
+COMMENT ON FUNCTION lean.rrf_stack(anyarray, anyarray) IS 'internal: transition function of lean.rrf_lists';
+CREATE AGGREGATE lean.rrf_lists(list anyarray) (SFUNC = lean.rrf_stack, STYPE = anyarray, INITCOND = '{}');
+COMMENT ON AGGREGATE lean.rrf_lists(anyarray) IS
     'stacks ranked arrays of different lengths for lean.rrf_fuse, filled up with nulls';
 
 CREATE FUNCTION lean.rrf_fuse(lists anyarray, k double precision DEFAULT 60, weights double precision[] DEFAULT NULL)

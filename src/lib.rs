@@ -4,13 +4,11 @@ use pgrx::prelude::*;
 
 pgrx::pg_module_magic!(name, version);
 
-extension_sql!("SELECT 1", name = "spike");
+mod functions;
 
-/// spike
-#[pg_extern]
-fn spike() -> i32 {
-    1
-}
+/// The schema of everything that is not a vector type or an index.
+#[pg_schema]
+mod lean {}
 
 /// What `cargo pgrx test` runs.
 #[cfg(any(test, feature = "pg_test"))]

@@ -4,27 +4,24 @@
 
 use crate::Error;
 
-/// The `k` of the paper: how much the first places stand out; larger is flatter.
-pub const DEFAULT_K: f64 = 60.0;
-
 /// What a document gets from one list in which it stands at `rank`.
 ///
-/// `k` 0 is allowed and gives the plain reciprocal rank, `weight` 0 switches a list off.
+/// `k` says how little the first places stand out (60 in the paper); 0 is allowed and gives the plain
+/// reciprocal rank. `weight` 0 switches a list off.
 pub fn score(rank: i64, k: f64, weight: f64) -> Result<f64, Error> {
     if rank < 1 {
-        return Err(Error::FuseRank(rank));
+        return Err(Error::Argument { name: "rank", range: "at least 1", value: rank as f64 });
     }
-    Ok(check_weight(weight)? / (check_k(k)? + rank as f64))
+    Ok(not_negative("weight", weight)? / (not_negative("k", k)? + rank as f64))
 }
 
-/// `k`, if it is finite and not negative.
-pub fn check_k(k: f64) -> Result<f64, Error> {
-    if k.is_finite() && k >= 0.0 { Ok(k) } else { Err(Error::FuseK(k)) }
-}
-
-/// `weight`, if it is finite and not negative.
-pub fn check_weight(weight: f64) -> Result<f64, Error> {
-    if weight.is_finite() && weight >= 0.0 { Ok(weight) } else { Err(Error::FuseWeight(weight)) }
+/// The value, if it is finite and not negative.
+fn not_negative(name: &'static str, value: f64) -> Result<f64, Error> {
+    if value.is_finite() && value >= 0.0 {
+        Ok(value)
+    } else {
+        Err(Error::Argument { name, range: "finite and not negative", value })
+    }
 }
 
 #[cfg(test)]
@@ -42,11 +39,15 @@ mod tests {
 
     #[test]
     fn refuses_what_has_no_meaning() {
-        assert_eq!(score(0, 60.0, 1.0), Err(Error::FuseRank(0)));
-        assert_eq!(score(-3, 60.0, 1.0), Err(Error::FuseRank(-3)));
+        let refused = |rank, k, weight| match score(rank, k, weight) {
+            Err(Error::Argument { name, .. }) => name,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(refused(0, 60.0, 1.0), "rank");
+        assert_eq!(refused(-3, 60.0, 1.0), "rank");
         for bad in [-1.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN] {
-            assert!(matches!(score(1, bad, 1.0), Err(Error::FuseK(_))));
-            assert!(matches!(score(1, 60.0, bad), Err(Error::FuseWeight(_))));
+            assert_eq!(refused(1, bad, 1.0), "k");
+            assert_eq!(refused(1, 60.0, bad), "weight");
         }
     }
 

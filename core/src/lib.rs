@@ -4,6 +4,7 @@ pub mod bits;
 pub mod dense;
 pub mod element;
 pub mod error;
+pub mod fuse;
 pub mod isa;
 pub mod metric;
 pub mod quantize;

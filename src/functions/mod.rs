@@ -1,0 +1,3 @@
+//! SQL-callable functions by topic, each a few lines into `leanstack_core`.
+
+mod search;
