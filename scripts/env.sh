@@ -6,6 +6,10 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 PG_CONFIG=${PG_CONFIG:-pg_config}
 export PATH="$HOME/.cargo/bin:$PATH"
 
+# cargo-pgrx links the extension with this flag, or the linker drops what the SQL is generated from.
+# Given to every cargo, it lets lints, tests and the extension share one build of the dependencies.
+[ "$(uname)" != Linux ] || export RUSTFLAGS="${RUSTFLAGS:--Clink-arg=-Wl,--no-gc-sections}"
+
 say() { printf '\033[1m==> %s\033[0m\n' "$*" >&2; }
 die() {
   printf 'error: %s\n' "$*" >&2

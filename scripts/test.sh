@@ -60,12 +60,14 @@ if [[ " $SUITES " =~ \ (pg|regress|readme|stress|clients)\  ]]; then
   grep -qs leanstack "$extensions/vector.control" || rm -f "$extensions"/vector.control "$extensions"/vector--*.sql
   if wants pg; then suite pg pg_tests; fi
   if [[ " $SUITES " =~ \ (regress|readme|stress|clients)\  ]]; then
-    install_leanstack dev
-    if wants regress; then suite regress pg_test/regress/run.sh; fi
-    if wants readme; then suite readme scripts/readme_sql.sh; fi
-    if wants stress || wants clients; then scripts/install_shim.sh; fi
-    if wants stress; then suite stress pg_test/stress/run.sh; fi
-    if wants clients; then suite clients pg_test/clients/run.sh; fi
+    if (install_leanstack dev && scripts/install_shim.sh); then
+      if wants regress; then suite regress pg_test/regress/run.sh; fi
+      if wants readme; then suite readme scripts/readme_sql.sh; fi
+      if wants stress; then suite stress pg_test/stress/run.sh; fi
+      if wants clients; then suite clients pg_test/clients/run.sh; fi
+    else
+      failed=$((failed + 1))
+    fi
   fi
 fi
 

@@ -148,6 +148,7 @@ pub enum Error {
         ty: &'static str,
         /// Size of the value with its header.
         bytes: usize,
+    },
     /// An argument outside the range that has a meaning.
     #[error("{name} must be {range}, not {value}")]
     Argument {
