@@ -64,3 +64,8 @@ pub fn raise(error: Error) -> ! {
     report(error).report(PgLogLevel::ERROR);
     unreachable!("an ERROR does not return")
 }
+
+/// The value, or its error raised.
+pub fn unwrap<T>(result: Result<T, Error>) -> T {
+    result.unwrap_or_else(|error| raise(error))
+}

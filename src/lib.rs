@@ -2,15 +2,32 @@
 
 use pgrx::prelude::*;
 
+mod am;
 mod error;
 mod functions;
+mod guc;
+mod storage;
+mod threads;
 /// The vector types.
 pub mod types;
 
 pgrx::pg_module_magic!(name, version);
 
+/// The schema of everything that is not a vector type or an index.
+#[pg_schema]
+mod lean {}
+
 extension_sql_file!("../sql/types.sql", name = "types", bootstrap);
 extension_sql_file!("../sql/operators.sql", name = "operators", requires = ["types"]);
+extension_sql_file!("../sql/hnsw.sql", name = "hnsw", requires = ["operators", lean]);
+
+/// Called when the library is loaded.
+#[pg_guard]
+#[allow(non_snake_case)]
+pub extern "C-unwind" fn _PG_init() {
+    guc::register();
+    am::hnsw::options::register();
+}
 
 /// What `cargo pgrx test` runs.
 #[cfg(any(test, feature = "pg_test"))]

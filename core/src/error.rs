@@ -149,4 +149,14 @@ pub enum Error {
         /// Size of the value with its header.
         bytes: usize,
     },
+    /// An argument outside the range that has a meaning.
+    #[error("{name} must be {range}, not {value}")]
+    Argument {
+        /// Name of the argument.
+        name: &'static str,
+        /// What it may be, in words.
+        range: &'static str,
+        /// What was given.
+        value: f64,
+    },
 }

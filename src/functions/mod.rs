@@ -5,5 +5,7 @@
 mod aggregates;
 mod bits;
 mod dense;
+mod indexes;
+mod search;
 mod sparse;
 mod vectors;

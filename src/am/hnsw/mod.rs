@@ -110,3 +110,16 @@ unsafe fn count_scan(scan: pg_sys::IndexScanDesc) {
         }
     }
 }
+
+pub use check::check;
+
+/// Whether an index is of this access method: its handler is ours.
+///
+/// # Safety
+/// `relation` is an open index.
+pub unsafe fn is_hnsw(relation: pg_sys::Relation) -> bool {
+    // SAFETY: as the caller promises.
+    let routine = unsafe { (*relation).rd_indam.as_ref() };
+    let ours: unsafe extern "C-unwind" fn(_, _, _) -> _ = build::ambuild;
+    routine.and_then(|routine| routine.ambuild).is_some_and(|build| std::ptr::fn_addr_eq(build, ours))
+}

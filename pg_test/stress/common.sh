@@ -1,0 +1,54 @@
+# Sourced by the stress scripts: a table under load, and the checks that each of them ends with.
+
+source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/env.sh"
+source "$ROOT/scripts/cluster.sh"
+use_server "$PG_CONFIG"
+ROUNDS=${STRESS_ROUNDS:-2}
+STRESS="$ROOT/pg_test/stress"
+LOADERS=()
+
+step() { echo "# $(basename "$0" .sh): $*"; }
+
+# The table that the load writes to: 32 dimensions, clustered, with one index for each way of storing
+# a vector that matters to the pages: as it is, and coded.
+make_table() {
+  run_sql -v rows="${1:-3000}" -f "$STRESS/table.sql"
+}
+
+# start_load CLIENTS SECONDS: writers in the background; what they did not finish is no error, since
+# the server may be killed under them.
+start_load() {
+  "$PG_BINDIR/pgbench" -n -c "$1" -j 2 -T "$2" -f "$STRESS/insert.sql@6" -f "$STRESS/update.sql@2" \
+    -f "$STRESS/delete.sql@2" -f "$STRESS/search.sql@2" -f "$STRESS/vacuum.sql@1" >"$CLUSTER_ROOM/load.log" 2>&1 &
+  LOADERS+=($!)
+}
+
+wait_load() {
+  local loader
+  for loader in "${LOADERS[@]}"; do
+    wait "$loader" || true
+  done
+  LOADERS=()
+}
+
+# finished_load: as wait_load, but every statement must have worked.
+finished_load() {
+  local loader
+  for loader in "${LOADERS[@]}"; do
+    wait "$loader" || { cat "$CLUSTER_ROOM/load.log"; die "the load met an error"; }
+  done
+  LOADERS=()
+  # pgbench goes on with the other clients after one has aborted.
+  ! grep -q 'aborted' "$CLUSTER_ROOM/load.log" || { cat "$CLUSTER_ROOM/load.log"; die "a client of the load aborted"; }
+}
+
+# check_indexes [psql options]: every index of the table is sound, and finds every row there is.
+check_indexes() {
+  local bad
+  bad=$(sql_value "SELECT indexrelid::regclass, c.check_name, c.detail FROM pg_index,
+      LATERAL lean.index_check(indexrelid::regclass) AS c
+      WHERE indrelid = 'items'::regclass AND indexrelid::regclass::text LIKE '%hnsw%' AND NOT c.ok" "$@")
+  [ -z "$bad" ] || die "index_check: $bad"
+  run_sql -f "$STRESS/compare.sql" "$@" >"$CLUSTER_ROOM/compare.log" 2>&1 ||
+    { cat "$CLUSTER_ROOM/compare.log"; die "the index and the table differ"; }
+}

@@ -1,0 +1,15 @@
+-- The table of the stress suite; :rows rows to begin with.
+CREATE EXTENSION IF NOT EXISTS leanstack;
+CREATE TABLE items (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, version int NOT NULL DEFAULT 0, v vector(32));
+
+-- 40 clusters, and now and then a null or a duplicate.
+CREATE FUNCTION some_vector() RETURNS vector LANGUAGE sql VOLATILE AS $$
+    SELECT CASE WHEN random() < 0.01 THEN NULL
+        WHEN random() < 0.02 THEN array_fill(1::real, ARRAY[32])::vector
+        ELSE (SELECT array_agg(sin(cluster * place) + 0.3 * random())::real[] FROM generate_series(1, 32) AS place)::vector
+        END
+    FROM (SELECT floor(random() * 40) AS cluster) AS c
+$$;
+INSERT INTO items (v) SELECT some_vector() FROM generate_series(1, :rows);
+CREATE INDEX items_hnsw_plain ON items USING hnsw (v vector_l2_ops) WITH (m = 8, ef_construction = 32);
+CREATE INDEX items_hnsw_half ON items USING hnsw ((v::halfvec(32)) halfvec_cosine_ops) WITH (m = 8, ef_construction = 32);

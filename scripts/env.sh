@@ -1,0 +1,121 @@
+# Sourced by every script: which server, which cargo features, and the room for throwaway things.
+# Nothing here writes outside target/, except where the server's user cannot reach that folder.
+
+set -euo pipefail
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+PG_CONFIG=${PG_CONFIG:-pg_config}
+export PATH="$HOME/.cargo/bin:$PATH"
+
+# cargo-pgrx links the extension with this flag, or the linker drops what the SQL is generated from.
+# Given to every cargo, it lets lints, tests and the extension share one build of the dependencies.
+[ "$(uname)" != Linux ] || export RUSTFLAGS="${RUSTFLAGS:--Clink-arg=-Wl,--no-gc-sections}"
+
+say() { printf '\033[1m==> %s\033[0m\n' "$*" >&2; }
+die() {
+  printf 'error: %s\n' "$*" >&2
+  exit 1
+}
+
+# PostgreSQL refuses to run as root, so root's servers run as its own user.
+PG_OS_USER=$(id -un)
+[ "$(id -u)" -ne 0 ] || PG_OS_USER=postgres
+
+as_pg() {
+  if [ "$(id -un)" = "$PG_OS_USER" ]; then
+    "$@"
+  else
+    runuser -u "$PG_OS_USER" -- "$@"
+  fi
+}
+
+as_root() {
+  if [ "$(id -u)" -eq 0 ]; then
+    "$@"
+  else
+    sudo "$@"
+  fi
+}
+
+# Names the server: PG_BINDIR, PG_MAJOR, and the feature flags that fit it.
+use_server() {
+  PG_CONFIG=$1
+  PG_BINDIR=$("$PG_CONFIG" --bindir) || die "cannot run $PG_CONFIG; 'make setup' installs PostgreSQL"
+  [ ! -x "$PG_BINDIR/pg_config" ] || PG_CONFIG=$PG_BINDIR/pg_config
+  PG_MAJOR=$("$PG_CONFIG" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
+  grep -q "^pg$PG_MAJOR = " "$ROOT/Cargo.toml" ||
+    die "$("$PG_CONFIG" --version) is not one of the majors that leanstack builds for"
+  FEATURES="pg$PG_MAJOR"
+  CARGO_FLAGS=(--no-default-features --features "$FEATURES")
+  export PG_CONFIG PG_BINDIR PG_MAJOR
+}
+
+# The room for servers and clusters. Where the server's user cannot enter the checkout (a root
+# home, say), the room is a fresh temporary folder and target/room only points to it.
+use_room() {
+  mkdir -p "$ROOT/target"
+  local link="$ROOT/target/room"
+  if [ ! -d "$link" ]; then
+    rm -f "$link"
+    if as_pg test -x "$ROOT/target"; then
+      mkdir "$link"
+    else
+      ln -s "$(mktemp -d -t leanstack.XXXXXX)" "$link"
+    fi
+  fi
+  ROOM=$(cd "$link" && pwd -P)
+  chmod 755 "$ROOM"
+}
+
+# A private copy of the chosen server's programs, so that tests and the demo install into it and
+# never into the system. PostgreSQL finds its folders relative to its programs, so a copy with the
+# same relative places is a whole server; headers and libraries are only linked.
+copy_server() {
+  local name=$1 copy stamp dir entry
+  use_room
+  copy="$ROOM/servers/$name-$PG_MAJOR"
+  stamp="$PG_CONFIG $("$PG_CONFIG" --version) $(stat -c %Y "$PG_BINDIR/postgres")"
+  if [ "$(cat "$copy/stamp" 2>/dev/null)" != "$stamp" ]; then
+    rm -rf "$copy"
+    for dir in --bindir --pkglibdir --sharedir; do
+      dir=$("$PG_CONFIG" $dir)
+      mkdir -p "$copy$(dirname "$dir")"
+      # A dangling link in a packaged tree is no reason to stop.
+      cp -aL "$dir" "$copy$(dirname "$dir")/" 2>/dev/null || true
+    done
+    for dir in --libdir --includedir --pkgincludedir --includedir-server; do
+      dir=$("$PG_CONFIG" $dir)
+      if [ ! -e "$copy$dir" ]; then
+        mkdir -p "$copy$(dirname "$dir")"
+        ln -s "$dir" "$copy$dir"
+      elif [ ! -L "$copy$dir" ] && ! [ "$copy$dir" -ef "$dir" ]; then
+        for entry in "$dir"/*; do
+          [ -e "$copy$entry" ] || ln -s "$entry" "$copy$entry"
+        done
+      fi
+    done
+    chmod -R a+rX "$copy"
+    chmod 755 "$ROOM/servers"
+    echo "$stamp" >"$copy/stamp"
+  fi
+  use_server "$copy$PG_BINDIR/pg_config"
+  # cargo-pgrx reads the server from its own configuration, so the copy gets one of its own.
+  export PGRX_HOME="$copy/pgrx"
+  if [ ! -f "$PGRX_HOME/config.toml" ]; then
+    mkdir -p "$PGRX_HOME"
+    printf '[configs]\npg%s = "%s"\n' "$PG_MAJOR" "$PG_CONFIG" >"$PGRX_HOME/config.toml"
+  fi
+}
+
+# Builds leanstack with a profile (dev or release) and installs it into the chosen server.
+install_leanstack() {
+  local profile=$1 log
+  shift
+  mkdir -p "$ROOT/target/logs"
+  log="$ROOT/target/logs/install.log"
+  say "building leanstack ($profile) for PostgreSQL $PG_MAJOR"
+  (cd "$ROOT" && cargo pgrx install --profile "$profile" --pg-config "$PG_CONFIG" "${CARGO_FLAGS[@]}" "$@") \
+    >"$log" 2>&1 || {
+    tail -n 60 "$log" >&2
+    die "the build failed; the whole output is in $log"
+  }
+}

