@@ -1,7 +1,7 @@
 //! Instruction sets, chosen once at run time.
 //!
-//! A kernel is written once, generic over [`Isa`] and `#[inline(always)]`; `multiversion!` compiles
-//! it for each instruction set and calls the best one that the processor has. Loops over blocks of
+//! A kernel is written once, generic over [`Isa`], it and all it calls `#[inline(always)]`;
+//! `multiversion!` compiles it for each instruction set and calls the best one that the processor has. Loops over blocks of
 //! [`LANES`] values with an accumulator per lane are what the compiler turns into vector code.
 #![allow(unsafe_code)]
 
@@ -133,16 +133,18 @@ impl Isa for Portable {
 
     #[inline(always)]
     fn widen(block: &[f16; LANES]) -> [f32; LANES] {
-        block.map(|h| {
+        let mut out = [0.0; LANES];
+        for lane in 0..LANES {
             // Without a branch, so that it vectorises: put exponent and fraction in place, scale
             // by the difference of the biases (this also normalises denormals), and raise the
             // exponent of infinity and NaN to the top.
-            let bits = u32::from(h.to_bits());
+            let bits = u32::from(block[lane].to_bits());
             let magnitude = (bits & 0x7fff) << 13;
             let scaled = (f32::from_bits(magnitude) * f32::from_bits(0x7780_0000)).to_bits();
             let special = if magnitude >= 0x0f80_0000 { 0x7f80_0000 } else { 0 };
-            f32::from_bits(scaled | special | (bits & 0x8000) << 16)
-        })
+            out[lane] = f32::from_bits(scaled | special | (bits & 0x8000) << 16);
+        }
+        out
     }
 }
 

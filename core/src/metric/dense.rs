@@ -1,5 +1,7 @@
 //! Kernels over dense vectors that simsimd lacks or has too inexact, for every element type.
 #![allow(unsafe_code)]
+// Index loops over lanes are the form that is sure to become vector code.
+#![allow(clippy::needless_range_loop)]
 
 use super::CosineParts;
 use crate::Element;
@@ -20,101 +22,162 @@ multiversion! {
 
 #[inline(always)]
 fn l2_squared_kernel<I: Isa, E: Element>(isa: I, a: &[E], b: &[E]) -> f32 {
-    sum(isa, a, b, |x, y, sum| {
-        let difference = x - y;
-        I::fma(difference, difference, sum)
-    })
+    sum(isa, a, b, SquaredDifference)
 }
 
 #[inline(always)]
 fn dot_kernel<I: Isa, E: Element>(isa: I, a: &[E], b: &[E]) -> f32 {
-    sum(isa, a, b, I::fma)
+    sum(isa, a, b, Product)
 }
 
 #[inline(always)]
 fn l1_kernel<I: Isa, E: Element>(isa: I, a: &[E], b: &[E]) -> f32 {
-    sum(isa, a, b, |x, y, sum| (x - y).abs() + sum)
+    sum(isa, a, b, AbsoluteDifference)
 }
 
-/// Sum of `step` over pairs of elements. Four accumulators hide the latency of the additions; the
-/// last block is filled up with zeros, which every step here maps to nothing.
+/// A term of a sum over pairs of components; zero for a pair of zeros.
+///
+/// A trait, since a closure that the compiler did not inline would be compiled without the
+/// instruction set of the kernel around it. For the same reason kernels have loops, not iterator
+/// chains.
+pub(crate) trait Term: Copy {
+    /// The sum with the term of `x` and `y`. Implementations are `#[inline(always)]`.
+    fn add<I: Isa>(self, x: f32, y: f32, sum: f32) -> f32;
+}
+
+#[derive(Clone, Copy)]
+struct SquaredDifference;
+
+impl Term for SquaredDifference {
+    #[inline(always)]
+    fn add<I: Isa>(self, x: f32, y: f32, sum: f32) -> f32 {
+        let difference = x - y;
+        I::fma(difference, difference, sum)
+    }
+}
+
+/// The term of an inner product.
+#[derive(Clone, Copy)]
+pub(crate) struct Product;
+
+impl Term for Product {
+    #[inline(always)]
+    fn add<I: Isa>(self, x: f32, y: f32, sum: f32) -> f32 {
+        I::fma(x, y, sum)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct AbsoluteDifference;
+
+impl Term for AbsoluteDifference {
+    #[inline(always)]
+    fn add<I: Isa>(self, x: f32, y: f32, sum: f32) -> f32 {
+        (x - y).abs() + sum
+    }
+}
+
+/// Sum of the terms of all pairs. Four accumulators hide the latency of the additions; the last
+/// block is filled up with zeros.
 #[inline(always)]
-pub(crate) fn sum<I: Isa, A: Lane, B: Lane>(
-    _: I,
-    a: &[A],
-    b: &[B],
-    step: impl Fn(f32, f32, f32) -> f32,
-) -> f32 {
+pub(crate) fn sum<I: Isa, A: Lane, B: Lane, T: Term>(_: I, a: &[A], b: &[B], term: T) -> f32 {
     assert_eq!(a.len(), b.len(), "vectors of equal length");
     let mut sums = [[0.0f32; LANES]; 4];
-    let add = |sum: &mut [f32; LANES], x: &[A; LANES], y: &[B; LANES]| {
-        let (x, y) = (A::widen::<I>(x), B::widen::<I>(y));
-        for lane in 0..LANES {
-            sum[lane] = step(x[lane], y[lane], sum[lane]);
-        }
-    };
     let ((a, a_tail), (b, b_tail)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
     let ((a4, a_rest), (b4, b_rest)) = (a.as_chunks::<4>(), b.as_chunks::<4>());
     for (x, y) in a4.iter().zip(b4) {
         for block in 0..4 {
-            add(&mut sums[block], &x[block], &y[block]);
+            add_block::<I, A, B, T>(&mut sums[block], &x[block], &y[block], term);
         }
     }
-    for (block, (x, y)) in a_rest.iter().zip(b_rest).enumerate() {
-        add(&mut sums[block], x, y);
+    for (x, y) in a_rest.iter().zip(b_rest) {
+        add_block::<I, A, B, T>(&mut sums[0], x, y, term);
     }
     if !a_tail.is_empty() {
-        add(&mut sums[3], &padded(a_tail), &padded(b_tail));
+        add_block::<I, A, B, T>(&mut sums[1], &padded(a_tail), &padded(b_tail), term);
     }
-    let [s0, s1, s2, s3] = sums;
-    total(std::array::from_fn(|lane| (s0[lane] + s1[lane]) + (s2[lane] + s3[lane])))
+    let mut lanes = [0.0; LANES];
+    for lane in 0..LANES {
+        lanes[lane] = (sums[0][lane] + sums[1][lane]) + (sums[2][lane] + sums[3][lane]);
+    }
+    total(&lanes)
+}
+
+#[inline(always)]
+fn add_block<I: Isa, A: Lane, B: Lane, T: Term>(
+    sums: &mut [f32; LANES],
+    x: &[A; LANES],
+    y: &[B; LANES],
+    term: T,
+) {
+    let (x, y) = (A::widen::<I>(x), B::widen::<I>(y));
+    for lane in 0..LANES {
+        sums[lane] = term.add::<I>(x[lane], y[lane], sums[lane]);
+    }
 }
 
 #[inline(always)]
 fn cosine_kernel<I: Isa, E: Element>(_: I, a: &[E], b: &[E]) -> CosineParts {
     assert_eq!(a.len(), b.len(), "vectors of equal length");
-    let mut sums = [[[0.0f32; LANES]; 3]; 2];
-    let add = |[dot, norm_a, norm_b]: &mut [[f32; LANES]; 3], x: &[E; LANES], y: &[E; LANES]| {
-        let (x, y) = (E::widen::<I>(x), E::widen::<I>(y));
-        for lane in 0..LANES {
-            dot[lane] = I::fma(x[lane], y[lane], dot[lane]);
-            norm_a[lane] = I::fma(x[lane], x[lane], norm_a[lane]);
-            norm_b[lane] = I::fma(y[lane], y[lane], norm_b[lane]);
-        }
-    };
+    let mut even = [[0.0f32; LANES]; 3];
+    let mut odd = [[0.0f32; LANES]; 3];
     let ((a, a_tail), (b, b_tail)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
     let ((a2, a_rest), (b2, b_rest)) = (a.as_chunks::<2>(), b.as_chunks::<2>());
     for (x, y) in a2.iter().zip(b2) {
-        add(&mut sums[0], &x[0], &y[0]);
-        add(&mut sums[1], &x[1], &y[1]);
+        add_parts::<I, E>(&mut even, &x[0], &y[0]);
+        add_parts::<I, E>(&mut odd, &x[1], &y[1]);
     }
     for (x, y) in a_rest.iter().zip(b_rest) {
-        add(&mut sums[0], x, y);
+        add_parts::<I, E>(&mut even, x, y);
     }
     if !a_tail.is_empty() {
-        add(&mut sums[1], &padded(a_tail), &padded(b_tail));
+        add_parts::<I, E>(&mut odd, &padded(a_tail), &padded(b_tail));
     }
-    let [dot, norm_a, norm_b] = std::array::from_fn(|part| {
-        total(std::array::from_fn(|lane| sums[0][part][lane] + sums[1][part][lane]))
-    });
-    CosineParts { dot, norm_a, norm_b }
+    for part in 0..3 {
+        for lane in 0..LANES {
+            even[part][lane] += odd[part][lane];
+        }
+    }
+    CosineParts { dot: total(&even[0]), norm_a: total(&even[1]), norm_b: total(&even[2]) }
+}
+
+#[inline(always)]
+fn add_parts<I: Isa, E: Element>(
+    [dot, norm_a, norm_b]: &mut [[f32; LANES]; 3],
+    x: &[E; LANES],
+    y: &[E; LANES],
+) {
+    let (x, y) = (E::widen::<I>(x), E::widen::<I>(y));
+    for lane in 0..LANES {
+        dot[lane] = I::fma(x[lane], y[lane], dot[lane]);
+    }
+    for lane in 0..LANES {
+        norm_a[lane] = I::fma(x[lane], x[lane], norm_a[lane]);
+    }
+    for lane in 0..LANES {
+        norm_b[lane] = I::fma(y[lane], y[lane], norm_b[lane]);
+    }
 }
 
 #[inline(always)]
 fn norm_squared_kernel<I: Isa, E: Element>(_: I, a: &[E]) -> f64 {
     let mut sums = [0.0f64; LANES];
-    let mut add = |x: &[E; LANES]| {
-        for (sum, x) in sums.iter_mut().zip(E::widen::<I>(x)) {
-            let x = f64::from(x);
-            *sum += x * x;
-        }
-    };
     let (a, tail) = a.as_chunks::<LANES>();
-    a.iter().for_each(&mut add);
+    for x in a {
+        add_squares::<I, E>(&mut sums, x);
+    }
     if !tail.is_empty() {
-        add(&padded(tail));
+        add_squares::<I, E>(&mut sums, &padded(tail));
     }
     sums.iter().sum()
+}
+
+#[inline(always)]
+fn add_squares<I: Isa, E: Element>(sums: &mut [f64; LANES], x: &[E; LANES]) {
+    let x = E::widen::<I>(x);
+    for lane in 0..LANES {
+        sums[lane] += f64::from(x[lane]) * f64::from(x[lane]);
+    }
 }
 
 /// A block that starts with `tail` and ends in zeros.
@@ -127,8 +190,14 @@ fn padded<E: Lane>(tail: &[E]) -> [E; LANES] {
 
 /// Sum of the lanes, by halves.
 #[inline(always)]
-fn total(lanes: [f32; LANES]) -> f32 {
-    let eight: [f32; 8] = std::array::from_fn(|i| lanes[i] + lanes[i + 8]);
-    let four: [f32; 4] = std::array::from_fn(|i| eight[i] + eight[i + 4]);
+pub(crate) fn total(lanes: &[f32; LANES]) -> f32 {
+    let mut eight = [0.0; 8];
+    for i in 0..8 {
+        eight[i] = lanes[i] + lanes[i + 8];
+    }
+    let mut four = [0.0; 4];
+    for i in 0..4 {
+        four[i] = eight[i] + eight[i + 4];
+    }
     (four[0] + four[2]) + (four[1] + four[3])
 }

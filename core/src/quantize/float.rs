@@ -6,7 +6,7 @@
 #![allow(unsafe_code)]
 
 use crate::isa::{Isa, Lane, multiversion};
-use crate::metric::dense::sum;
+use crate::metric::dense::{Product, Term, sum};
 
 multiversion! {
     /// Squared distance between the vectors that two codes stand for.
@@ -19,6 +19,33 @@ multiversion! {
         = l1_kernel;
 }
 
+#[derive(Clone, Copy)]
+struct SquaredDifference {
+    a_scale: f32,
+    b_scale: f32,
+}
+
+impl Term for SquaredDifference {
+    #[inline(always)]
+    fn add<I: Isa>(self, x: f32, y: f32, sum: f32) -> f32 {
+        let difference = I::fma(x, self.a_scale, -(y * self.b_scale));
+        I::fma(difference, difference, sum)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct AbsoluteDifference {
+    a_scale: f32,
+    b_scale: f32,
+}
+
+impl Term for AbsoluteDifference {
+    #[inline(always)]
+    fn add<I: Isa>(self, x: f32, y: f32, sum: f32) -> f32 {
+        I::fma(x, self.a_scale, -(y * self.b_scale)).abs() + sum
+    }
+}
+
 #[inline(always)]
 fn l2_squared_kernel<I: Isa, A: Lane, B: Lane>(
     isa: I,
@@ -27,15 +54,12 @@ fn l2_squared_kernel<I: Isa, A: Lane, B: Lane>(
     b: &[B],
     b_scale: f32,
 ) -> f32 {
-    sum(isa, a, b, |x, y, sum| {
-        let difference = I::fma(x, a_scale, -(y * b_scale));
-        I::fma(difference, difference, sum)
-    })
+    sum(isa, a, b, SquaredDifference { a_scale, b_scale })
 }
 
 #[inline(always)]
 fn dot_kernel<I: Isa, A: Lane, B: Lane>(isa: I, a: &[A], b: &[B]) -> f32 {
-    sum(isa, a, b, I::fma)
+    sum(isa, a, b, Product)
 }
 
 #[inline(always)]
@@ -46,5 +70,5 @@ fn l1_kernel<I: Isa, A: Lane, B: Lane>(
     b: &[B],
     b_scale: f32,
 ) -> f32 {
-    sum(isa, a, b, |x, y, sum| I::fma(x, a_scale, -(y * b_scale)).abs() + sum)
+    sum(isa, a, b, AbsoluteDifference { a_scale, b_scale })
 }

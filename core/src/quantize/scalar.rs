@@ -9,8 +9,14 @@
 //! `i` holds components `i`, `i + span`, …, the first in the lowest bits. So each shift of a block
 //! of bytes gives consecutive components. Places past the last component hold the value 1.
 #![allow(unsafe_code)]
+// Index loops over lanes are the form that is sure to become vector code.
+#![allow(clippy::needless_range_loop)]
 
 use crate::isa::{Isa, LANES, Portable, multiversion};
+use crate::metric::dense::total;
+
+#[cfg(target_arch = "x86_64")]
+mod vnni;
 
 /// Bytes in a block of the integer kernels.
 pub const BLOCK: usize = 64;
@@ -189,13 +195,22 @@ fn dot_codes_kernel<I: Integers, const P: usize>(_: I, a: &[u8], b: &[u8]) -> i3
 #[inline(always)]
 fn l1_query_kernel<I: Isa, const P: usize>(_: I, query: &[f32], code: &[u8], step: f32) -> f32 {
     assert_eq!(query.len(), code.len() * P, "query and code of equal length");
-    let mut total = 0.0;
+    let mut sums = [0.0; LANES];
+    let (blocks, tail) = code.as_chunks::<LANES>();
     for part in 0..P {
         let query = &query[part * code.len()..][..code.len()];
-        let term = |q: f32, byte: u8| I::fma(-step, value::<P>(byte, part) as f32, q).abs();
-        total += sum_pairs(query, code, term);
+        let (query, query_tail) = query.as_chunks::<LANES>();
+        for (q, bytes) in query.iter().zip(blocks) {
+            for lane in 0..LANES {
+                let v = value::<P>(bytes[lane], part) as f32;
+                sums[lane] += I::fma(-step, v, q[lane]).abs();
+            }
+        }
+        for (lane, (&q, &byte)) in query_tail.iter().zip(tail).enumerate() {
+            sums[lane] += I::fma(-step, value::<P>(byte, part) as f32, q).abs();
+        }
     }
-    total
+    total(&sums)
 }
 
 #[inline(always)]
@@ -207,31 +222,22 @@ fn l1_codes_kernel<I: Isa, const P: usize>(
     b_step: f32,
 ) -> f32 {
     assert_eq!(a.len(), b.len(), "codes of equal length");
-    let mut total = 0.0;
-    for part in 0..P {
-        let term = |x: u8, y: u8| {
-            let (x, y) = (value::<P>(x, part) as f32, value::<P>(y, part) as f32);
-            I::fma(a_step, x, -b_step * y).abs()
-        };
-        total += sum_pairs(a, b, term);
-    }
-    total
-}
-
-/// Sum of `term` over pairs, by lanes.
-#[inline(always)]
-fn sum_pairs<A: Copy, B: Copy>(a: &[A], b: &[B], term: impl Fn(A, B) -> f32) -> f32 {
-    let mut sums = [0.0f32; LANES];
+    let mut sums = [0.0; LANES];
     let ((a, a_tail), (b, b_tail)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-    for (a, b) in a.iter().zip(b) {
-        for lane in 0..LANES {
-            sums[lane] += term(a[lane], b[lane]);
+    for part in 0..P {
+        for (a, b) in a.iter().zip(b) {
+            for lane in 0..LANES {
+                let x = value::<P>(a[lane], part) as f32;
+                let y = value::<P>(b[lane], part) as f32;
+                sums[lane] += I::fma(a_step, x, -b_step * y).abs();
+            }
+        }
+        for (lane, (&a, &b)) in a_tail.iter().zip(b_tail).enumerate() {
+            let (x, y) = (value::<P>(a, part) as f32, value::<P>(b, part) as f32);
+            sums[lane] += I::fma(a_step, x, -b_step * y).abs();
         }
     }
-    for (lane, (&a, &b)) in a_tail.iter().zip(b_tail).enumerate() {
-        sums[lane] += term(a, b);
-    }
-    sums.iter().sum()
+    total(&sums)
 }
 
 /// The integer kernels. The lengths have been checked to agree.
@@ -241,23 +247,13 @@ trait Integers: Isa {
     fn dot_planes<const P: usize>(code: &[u8], planes: &[[[i8; BLOCK]; 2]]) -> [i32; 2] {
         let (blocks, tail) = code.as_chunks::<BLOCK>();
         let mut sums = [0; 2];
-        let mut add = |block: &[u8; BLOCK], planes: &[[[i8; BLOCK]; 2]]| {
-            for (part, planes) in planes.iter().enumerate() {
-                let levels = block.map(|byte| (value::<P>(byte, part) + center(P)) as i16);
-                for (sum, plane) in sums.iter_mut().zip(planes) {
-                    for (&level, &byte) in levels.iter().zip(plane) {
-                        *sum += i32::from(level) * i32::from(i16::from(byte));
-                    }
-                }
-            }
-        };
         for (block, planes) in blocks.iter().zip(planes.chunks_exact(P)) {
-            add(block, planes);
+            add_planes::<P>(&mut sums, block, planes);
         }
         if !tail.is_empty() {
             let mut block = [0; BLOCK];
             block[..tail.len()].copy_from_slice(tail);
-            add(&block, &planes[blocks.len() * P..]);
+            add_planes::<P>(&mut sums, &block, &planes[blocks.len() * P..]);
         }
         sums
     }
@@ -265,19 +261,43 @@ trait Integers: Isa {
     /// See the function of this name.
     #[inline(always)]
     fn dot_codes<const P: usize>(a: &[u8], b: &[u8]) -> i32 {
-        let add = |a: &[u8], b: &[u8]| {
-            let mut sum = 0;
-            for (&x, &y) in a.iter().zip(b) {
-                for part in 0..P {
-                    let (x, y) = (value::<P>(x, part) as i16, value::<P>(y, part) as i16);
-                    sum += i32::from(x) * i32::from(y);
+        let ((a, a_tail), (b, b_tail)) = (a.as_chunks::<BLOCK>(), b.as_chunks::<BLOCK>());
+        let mut sum = 0;
+        for (a, b) in a.iter().zip(b) {
+            for part in 0..P {
+                for i in 0..BLOCK {
+                    sum += product::<P>(a[i], b[i], part);
                 }
             }
-            sum
-        };
-        let ((a, a_tail), (b, b_tail)) = (a.as_chunks::<BLOCK>(), b.as_chunks::<BLOCK>());
-        a.iter().zip(b).map(|(a, b)| add(a, b)).sum::<i32>() + add(a_tail, b_tail)
+        }
+        for (&a, &b) in a_tail.iter().zip(b_tail) {
+            for part in 0..P {
+                sum += product::<P>(a, b, part);
+            }
+        }
+        sum
     }
+}
+
+#[inline(always)]
+fn add_planes<const P: usize>(
+    [high, low]: &mut [i32; 2],
+    block: &[u8; BLOCK],
+    planes: &[[[i8; BLOCK]; 2]],
+) {
+    for (part, [highs, lows]) in planes.iter().enumerate() {
+        for i in 0..BLOCK {
+            let level = (value::<P>(block[i], part) + center(P)) as i16;
+            *high += i32::from(level) * i32::from(i16::from(highs[i]));
+            *low += i32::from(level) * i32::from(i16::from(lows[i]));
+        }
+    }
+}
+
+#[inline(always)]
+fn product<const P: usize>(a: u8, b: u8, part: usize) -> i32 {
+    let (a, b) = (value::<P>(a, part) as i16, value::<P>(b, part) as i16);
+    i32::from(a) * i32::from(b)
 }
 
 impl Integers for Portable {}
@@ -289,129 +309,14 @@ impl Integers for crate::isa::Avx2 {}
 impl Integers for crate::isa::Avx512 {
     #[inline(always)]
     fn dot_planes<const P: usize>(code: &[u8], planes: &[[[i8; BLOCK]; 2]]) -> [i32; 2] {
-        use std::arch::x86_64::*;
         // SAFETY: only functions compiled for AVX-512 with VNNI name this type, by
-        // `multiversion!`. A full load from `code` is of a whole block of it, the last one is
-        // masked to its length; every load from `planes` is of one of its elements, of which there
-        // are `P` for each block, as the caller has checked.
-        unsafe {
-            let zero = _mm512_setzero_si512();
-            // Two sums of each kind, taken in turn: an addition waits for the one before.
-            let mut sums = [[zero; 2]; 2];
-            let mut plane = planes.as_ptr();
-            let mut turn = 0;
-            let mut add = |bytes: __m512i| {
-                for part in 0..P {
-                    let levels = spread_levels::<P>(bytes, part);
-                    let high = _mm512_loadu_si512(plane.cast());
-                    let low = _mm512_loadu_si512(plane.cast::<__m512i>().add(1));
-                    let [highs, lows] = &mut sums[(turn + part) & 1];
-                    *highs = _mm512_dpbusd_epi32(*highs, levels, high);
-                    *lows = _mm512_dpbusd_epi32(*lows, levels, low);
-                    plane = plane.add(1);
-                }
-                turn += P & 1;
-            };
-            let mut at = code.as_ptr();
-            let mut left = code.len();
-            while left >= 2 * BLOCK {
-                add(_mm512_loadu_si512(at.cast()));
-                add(_mm512_loadu_si512(at.add(BLOCK).cast()));
-                at = at.add(2 * BLOCK);
-                left -= 2 * BLOCK;
-            }
-            if left >= BLOCK {
-                add(_mm512_loadu_si512(at.cast()));
-                at = at.add(BLOCK);
-                left -= BLOCK;
-            }
-            if left > 0 {
-                add(_mm512_maskz_loadu_epi8((1 << left) - 1, at.cast()));
-            }
-            let [[high0, low0], [high1, low1]] = sums;
-            let (high, low) = (_mm512_add_epi32(high0, high1), _mm512_add_epi32(low0, low1));
-            let halves =
-                |x| _mm256_add_epi32(_mm512_castsi512_si256(x), _mm512_extracti64x4_epi64::<1>(x));
-            let pairs = _mm256_hadd_epi32(halves(high), halves(low));
-            let quads =
-                _mm_add_epi32(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256::<1>(pairs));
-            let both = _mm_cvtsi128_si64(_mm_hadd_epi32(quads, quads));
-            [both as i32, (both >> 32) as i32]
-        }
+        // `multiversion!`; the caller has checked the lengths.
+        unsafe { vnni::dot_planes::<P>(code, planes) }
     }
 
     #[inline(always)]
     fn dot_codes<const P: usize>(a: &[u8], b: &[u8]) -> i32 {
-        use std::arch::x86_64::*;
-        // SAFETY: only functions compiled for AVX-512 with VNNI name this type, by
-        // `multiversion!`. A full load is of a whole block of a code, the last one is masked to
-        // its length; the codes are equally long, as the caller has checked.
-        unsafe {
-            // (m * u) * v, less c * v: the sum over v * v, without a signed-by-signed product.
-            let centers = _mm512_set1_epi8(center(P) as i8);
-            let zero = _mm512_setzero_si512();
-            let mut products = [zero; 2];
-            let mut excess = [zero; 2];
-            let mut turn = 0;
-            let mut add = |x: __m512i, y: __m512i, mask: u64| {
-                for part in 0..P {
-                    let levels = spread_levels::<P>(x, part);
-                    let values = _mm512_maskz_sub_epi8(mask, spread_levels::<P>(y, part), centers);
-                    let this = (turn + part) & 1;
-                    products[this] = _mm512_dpbusd_epi32(products[this], levels, values);
-                    excess[this] = _mm512_dpbusd_epi32(excess[this], centers, values);
-                }
-                turn += P & 1;
-            };
-            let (mut x, mut y) = (a.as_ptr(), b.as_ptr());
-            let mut left = a.len();
-            while left >= 2 * BLOCK {
-                let (x1, y1) = (x.add(BLOCK), y.add(BLOCK));
-                add(_mm512_loadu_si512(x.cast()), _mm512_loadu_si512(y.cast()), !0);
-                add(_mm512_loadu_si512(x1.cast()), _mm512_loadu_si512(y1.cast()), !0);
-                (x, y) = (x1.add(BLOCK), y1.add(BLOCK));
-                left -= 2 * BLOCK;
-            }
-            if left >= BLOCK {
-                add(_mm512_loadu_si512(x.cast()), _mm512_loadu_si512(y.cast()), !0);
-                (x, y) = (x.add(BLOCK), y.add(BLOCK));
-                left -= BLOCK;
-            }
-            if left > 0 {
-                let mask = (1 << left) - 1;
-                let x = _mm512_maskz_loadu_epi8(mask, x.cast());
-                add(x, _mm512_maskz_loadu_epi8(mask, y.cast()), mask);
-            }
-            let products = _mm512_add_epi32(products[0], products[1]);
-            let excess = _mm512_add_epi32(excess[0], excess[1]);
-            _mm512_reduce_add_epi32(_mm512_sub_epi32(products, excess))
-        }
-    }
-}
-
-/// `m * level` of one part of each byte.
-///
-/// # Safety
-/// Only for functions compiled for AVX-512 BW.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-unsafe fn spread_levels<const P: usize>(
-    bytes: std::arch::x86_64::__m512i,
-    part: usize,
-) -> std::arch::x86_64::__m512i {
-    use std::arch::x86_64::*;
-    // SAFETY: the caller vouches for the instruction set.
-    unsafe {
-        if P == 1 {
-            return bytes;
-        }
-        // The level doubled: shifted so that its lowest bit is bit 1, and its neighbours masked.
-        let shifted = match part * 8 / P {
-            0 => _mm512_slli_epi16::<1>(bytes),
-            2 => _mm512_srli_epi16::<1>(bytes),
-            4 => _mm512_srli_epi16::<3>(bytes),
-            _ => _mm512_srli_epi16::<5>(bytes),
-        };
-        _mm512_and_si512(shifted, _mm512_set1_epi8(if P == 2 { 0x1e } else { 0x06 }))
+        // SAFETY: as above.
+        unsafe { vnni::dot_codes::<P>(a, b) }
     }
 }
