@@ -1,14 +1,19 @@
 //! Instruction sets, chosen once at run time.
 //!
 //! A kernel is written once, generic over [`Isa`], it and all it calls `#[inline(always)]`;
-//! `multiversion!` compiles it for each instruction set and calls the best one that the processor has. Loops over blocks of
-//! [`LANES`] values with an accumulator per lane are what the compiler turns into vector code.
+//! `multiversion!` compiles it for each instruction set and calls the best one that the processor
+//! has.
 #![allow(unsafe_code)]
+// Index loops over lanes are the form that is sure to become vector code.
+#![allow(clippy::needless_range_loop)]
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use half::f16;
 use zerocopy::Unalign;
+
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 /// Values in a block: one 512-bit register of `f32`, or two of 256 bits.
 pub const LANES: usize = 16;
@@ -74,49 +79,47 @@ fn processor() -> Level {
     Level::Portable
 }
 
-/// An instruction set that a kernel is compiled for.
+/// An instruction set that a kernel is compiled for, with its vector of sixteen `f32`.
 ///
 /// The methods of all but [`Portable`] may only run inside a function compiled for that set, which
 /// `multiversion!` sees to.
 pub trait Isa: Copy {
+    /// Sixteen numbers.
+    type Lanes: Copy;
+    /// The same number sixteen times.
+    fn splat(x: f32) -> Self::Lanes;
+    /// The numbers of a block.
+    fn load(block: &[f32; LANES]) -> Self::Lanes;
+    /// The numbers of a block of half precision, exactly.
+    fn load_halves(block: &[f16; LANES]) -> Self::Lanes;
+    /// The bytes of a block as numbers.
+    fn load_bytes(block: &[u8; LANES]) -> Self::Lanes;
+    /// `a + b`.
+    fn add(a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
+    /// `a - b`.
+    fn sub(a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
+    /// `a * b`.
+    fn mul(a: Self::Lanes, b: Self::Lanes) -> Self::Lanes;
     /// `a * b + c`, rounded once where the set has the instruction.
-    fn fma(a: f32, b: f32, c: f32) -> f32;
-    /// Sixteen half-precision values, exactly.
-    fn widen(block: &[f16; LANES]) -> [f32; LANES];
-}
+    fn fma(a: Self::Lanes, b: Self::Lanes, c: Self::Lanes) -> Self::Lanes;
+    /// Magnitudes.
+    fn abs(a: Self::Lanes) -> Self::Lanes;
+    /// The numbers, in order.
+    fn store(a: Self::Lanes) -> [f32; LANES];
 
-/// What a kernel can read by blocks: elements, aligned or in the bytes of a page.
-pub trait Lane: Copy + Default {
-    /// Sixteen values at once, by the conversion instruction of `I` where it has one.
-    fn widen<I: Isa>(block: &[Self; LANES]) -> [f32; LANES];
-}
-
-impl Lane for f32 {
+    /// Sum of the numbers, by halves.
     #[inline(always)]
-    fn widen<I: Isa>(block: &[f32; LANES]) -> [f32; LANES] {
-        *block
-    }
-}
-
-impl Lane for f16 {
-    #[inline(always)]
-    fn widen<I: Isa>(block: &[f16; LANES]) -> [f32; LANES] {
-        I::widen(block)
-    }
-}
-
-impl Lane for Unalign<f32> {
-    #[inline(always)]
-    fn widen<I: Isa>(block: &[Unalign<f32>; LANES]) -> [f32; LANES] {
-        zerocopy::transmute!(*block)
-    }
-}
-
-impl Lane for Unalign<f16> {
-    #[inline(always)]
-    fn widen<I: Isa>(block: &[Unalign<f16>; LANES]) -> [f32; LANES] {
-        let aligned: [f16; LANES] = zerocopy::transmute!(*block);
-        I::widen(&aligned)
+    fn total(a: Self::Lanes) -> f32 {
+        let lanes = Self::store(a);
+        let mut eight = [0.0; 8];
+        for i in 0..8 {
+            eight[i] = lanes[i] + lanes[i + 8];
+        }
+        let mut four = [0.0; 4];
+        for i in 0..4 {
+            four[i] = eight[i] + eight[i + 4];
+        }
+        (four[0] + four[2]) + (four[1] + four[3])
     }
 }
 
@@ -124,81 +127,122 @@ impl Lane for Unalign<f16> {
 #[derive(Clone, Copy)]
 pub struct Portable;
 
+/// Applies an operation lane by lane.
+macro_rules! lanewise {
+    (|$($lane:ident),+| $value:expr) => {{
+        let mut out = [0.0f32; LANES];
+        for i in 0..LANES {
+            $(let $lane = $lane[i];)+
+            out[i] = $value;
+        }
+        out
+    }};
+}
+
 impl Isa for Portable {
+    type Lanes = [f32; LANES];
+
     #[inline(always)]
-    fn fma(a: f32, b: f32, c: f32) -> f32 {
-        // Every aarch64 has the instruction; on the x86-64 baseline it would be a library call.
-        if cfg!(target_arch = "aarch64") { a.mul_add(b, c) } else { a * b + c }
+    fn splat(x: f32) -> [f32; LANES] {
+        [x; LANES]
     }
 
     #[inline(always)]
-    fn widen(block: &[f16; LANES]) -> [f32; LANES] {
-        let mut out = [0.0; LANES];
-        for lane in 0..LANES {
+    fn load(block: &[f32; LANES]) -> [f32; LANES] {
+        *block
+    }
+
+    #[inline(always)]
+    fn load_halves(block: &[f16; LANES]) -> [f32; LANES] {
+        lanewise!(|block| {
             // Without a branch, so that it vectorises: put exponent and fraction in place, scale
             // by the difference of the biases (this also normalises denormals), and raise the
             // exponent of infinity and NaN to the top.
-            let bits = u32::from(block[lane].to_bits());
+            let bits = u32::from(block.to_bits());
             let magnitude = (bits & 0x7fff) << 13;
             let scaled = (f32::from_bits(magnitude) * f32::from_bits(0x7780_0000)).to_bits();
             let special = if magnitude >= 0x0f80_0000 { 0x7f80_0000 } else { 0 };
-            out[lane] = f32::from_bits(scaled | special | (bits & 0x8000) << 16);
+            f32::from_bits(scaled | special | (bits & 0x8000) << 16)
+        })
+    }
+
+    #[inline(always)]
+    fn load_bytes(block: &[u8; LANES]) -> [f32; LANES] {
+        lanewise!(|block| f32::from(block))
+    }
+
+    #[inline(always)]
+    fn add(a: [f32; LANES], b: [f32; LANES]) -> [f32; LANES] {
+        lanewise!(|a, b| a + b)
+    }
+
+    #[inline(always)]
+    fn sub(a: [f32; LANES], b: [f32; LANES]) -> [f32; LANES] {
+        lanewise!(|a, b| a - b)
+    }
+
+    #[inline(always)]
+    fn mul(a: [f32; LANES], b: [f32; LANES]) -> [f32; LANES] {
+        lanewise!(|a, b| a * b)
+    }
+
+    #[inline(always)]
+    fn fma(a: [f32; LANES], b: [f32; LANES], c: [f32; LANES]) -> [f32; LANES] {
+        // Every aarch64 has the instruction; on the x86-64 baseline it would be a library call.
+        if cfg!(target_arch = "aarch64") {
+            lanewise!(|a, b, c| a.mul_add(b, c))
+        } else {
+            lanewise!(|a, b, c| a * b + c)
         }
-        out
+    }
+
+    #[inline(always)]
+    fn abs(a: [f32; LANES]) -> [f32; LANES] {
+        lanewise!(|a| a.abs())
+    }
+
+    #[inline(always)]
+    fn store(a: [f32; LANES]) -> [f32; LANES] {
+        a
     }
 }
 
-/// AVX2 with FMA and F16C.
 #[cfg(target_arch = "x86_64")]
-#[derive(Clone, Copy)]
-pub struct Avx2;
+pub use x86::{Avx2, Avx512};
 
-#[cfg(target_arch = "x86_64")]
-impl Isa for Avx2 {
-    #[inline(always)]
-    fn fma(a: f32, b: f32, c: f32) -> f32 {
-        a.mul_add(b, c)
-    }
+/// What a kernel can read by blocks: elements, aligned or in the bytes of a page.
+pub trait Lane: Copy + Default {
+    /// The numbers of a block.
+    fn widen<I: Isa>(block: &[Self; LANES]) -> I::Lanes;
+}
 
+impl Lane for f32 {
     #[inline(always)]
-    fn widen(block: &[f16; LANES]) -> [f32; LANES] {
-        use std::arch::x86_64::*;
-        // SAFETY: only kernels compiled for AVX2 and F16C name this type, by `multiversion!`;
-        // loads and stores stay within the sixteen elements of their arrays.
-        unsafe {
-            let source = block.as_ptr().cast::<__m128i>();
-            let mut out = [0.0; LANES];
-            let target: *mut f32 = out.as_mut_ptr();
-            _mm256_storeu_ps(target, _mm256_cvtph_ps(_mm_loadu_si128(source)));
-            _mm256_storeu_ps(target.add(8), _mm256_cvtph_ps(_mm_loadu_si128(source.add(1))));
-            out
-        }
+    fn widen<I: Isa>(block: &[f32; LANES]) -> I::Lanes {
+        I::load(block)
     }
 }
 
-/// AVX-512 F, BW, DQ, VL and VNNI.
-#[cfg(target_arch = "x86_64")]
-#[derive(Clone, Copy)]
-pub struct Avx512;
-
-#[cfg(target_arch = "x86_64")]
-impl Isa for Avx512 {
+impl Lane for f16 {
     #[inline(always)]
-    fn fma(a: f32, b: f32, c: f32) -> f32 {
-        a.mul_add(b, c)
+    fn widen<I: Isa>(block: &[f16; LANES]) -> I::Lanes {
+        I::load_halves(block)
     }
+}
 
+impl Lane for Unalign<f32> {
     #[inline(always)]
-    fn widen(block: &[f16; LANES]) -> [f32; LANES] {
-        use std::arch::x86_64::*;
-        // SAFETY: only kernels compiled for AVX-512 name this type, by `multiversion!`; load and
-        // store stay within the sixteen elements of their arrays.
-        unsafe {
-            let mut out = [0.0; LANES];
-            let wide = _mm512_cvtph_ps(_mm256_loadu_si256(block.as_ptr().cast()));
-            _mm512_storeu_ps(out.as_mut_ptr(), wide);
-            out
-        }
+    fn widen<I: Isa>(block: &[Unalign<f32>; LANES]) -> I::Lanes {
+        let aligned: [f32; LANES] = zerocopy::transmute!(*block);
+        I::load(&aligned)
+    }
+}
+
+impl Lane for Unalign<f16> {
+    #[inline(always)]
+    fn widen<I: Isa>(block: &[Unalign<f16>; LANES]) -> I::Lanes {
+        let aligned: [f16; LANES] = zerocopy::transmute!(*block);
+        I::load_halves(&aligned)
     }
 }
 
@@ -248,7 +292,7 @@ mod tests {
     fn widening_is_exact_for_every_half() {
         for first in (0..=u16::MAX).step_by(LANES) {
             let block: [f16; LANES] = std::array::from_fn(|i| f16::from_bits(first + i as u16));
-            for (wide, half) in Portable::widen(&block).into_iter().zip(block) {
+            for (wide, half) in Portable::load_halves(&block).into_iter().zip(block) {
                 let exact = half.to_f32();
                 assert!(wide == exact || wide.is_nan() && exact.is_nan(), "{half:?} {wide}");
             }

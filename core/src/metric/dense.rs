@@ -42,7 +42,7 @@ fn l1_kernel<I: Isa, E: Element>(isa: I, a: &[E], b: &[E]) -> f32 {
 /// chains.
 pub(crate) trait Term: Copy {
     /// The sum with the term of `x` and `y`. Implementations are `#[inline(always)]`.
-    fn add<I: Isa>(self, x: f32, y: f32, sum: f32) -> f32;
+    fn add<I: Isa>(self, x: I::Lanes, y: I::Lanes, sum: I::Lanes) -> I::Lanes;
 }
 
 #[derive(Clone, Copy)]
@@ -50,8 +50,8 @@ struct SquaredDifference;
 
 impl Term for SquaredDifference {
     #[inline(always)]
-    fn add<I: Isa>(self, x: f32, y: f32, sum: f32) -> f32 {
-        let difference = x - y;
+    fn add<I: Isa>(self, x: I::Lanes, y: I::Lanes, sum: I::Lanes) -> I::Lanes {
+        let difference = I::sub(x, y);
         I::fma(difference, difference, sum)
     }
 }
@@ -62,7 +62,7 @@ pub(crate) struct Product;
 
 impl Term for Product {
     #[inline(always)]
-    fn add<I: Isa>(self, x: f32, y: f32, sum: f32) -> f32 {
+    fn add<I: Isa>(self, x: I::Lanes, y: I::Lanes, sum: I::Lanes) -> I::Lanes {
         I::fma(x, y, sum)
     }
 }
@@ -72,8 +72,8 @@ struct AbsoluteDifference;
 
 impl Term for AbsoluteDifference {
     #[inline(always)]
-    fn add<I: Isa>(self, x: f32, y: f32, sum: f32) -> f32 {
-        (x - y).abs() + sum
+    fn add<I: Isa>(self, x: I::Lanes, y: I::Lanes, sum: I::Lanes) -> I::Lanes {
+        I::add(I::abs(I::sub(x, y)), sum)
     }
 }
 
@@ -82,45 +82,30 @@ impl Term for AbsoluteDifference {
 #[inline(always)]
 pub(crate) fn sum<I: Isa, A: Lane, B: Lane, T: Term>(_: I, a: &[A], b: &[B], term: T) -> f32 {
     assert_eq!(a.len(), b.len(), "vectors of equal length");
-    let mut sums = [[0.0f32; LANES]; 4];
+    let mut sums = [I::splat(0.0); 4];
     let ((a, a_tail), (b, b_tail)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
     let ((a4, a_rest), (b4, b_rest)) = (a.as_chunks::<4>(), b.as_chunks::<4>());
     for (x, y) in a4.iter().zip(b4) {
         for block in 0..4 {
-            add_block::<I, A, B, T>(&mut sums[block], &x[block], &y[block], term);
+            let (x, y) = (A::widen::<I>(&x[block]), B::widen::<I>(&y[block]));
+            sums[block] = term.add::<I>(x, y, sums[block]);
         }
     }
     for (x, y) in a_rest.iter().zip(b_rest) {
-        add_block::<I, A, B, T>(&mut sums[0], x, y, term);
+        sums[0] = term.add::<I>(A::widen::<I>(x), B::widen::<I>(y), sums[0]);
     }
     if !a_tail.is_empty() {
-        add_block::<I, A, B, T>(&mut sums[1], &padded(a_tail), &padded(b_tail), term);
+        let (x, y) = (A::widen::<I>(&padded(a_tail)), B::widen::<I>(&padded(b_tail)));
+        sums[1] = term.add::<I>(x, y, sums[1]);
     }
-    let mut lanes = [0.0; LANES];
-    for lane in 0..LANES {
-        lanes[lane] = (sums[0][lane] + sums[1][lane]) + (sums[2][lane] + sums[3][lane]);
-    }
-    total(&lanes)
-}
-
-#[inline(always)]
-fn add_block<I: Isa, A: Lane, B: Lane, T: Term>(
-    sums: &mut [f32; LANES],
-    x: &[A; LANES],
-    y: &[B; LANES],
-    term: T,
-) {
-    let (x, y) = (A::widen::<I>(x), B::widen::<I>(y));
-    for lane in 0..LANES {
-        sums[lane] = term.add::<I>(x[lane], y[lane], sums[lane]);
-    }
+    I::total(I::add(I::add(sums[0], sums[1]), I::add(sums[2], sums[3])))
 }
 
 #[inline(always)]
 fn cosine_kernel<I: Isa, E: Element>(_: I, a: &[E], b: &[E]) -> CosineParts {
     assert_eq!(a.len(), b.len(), "vectors of equal length");
-    let mut even = [[0.0f32; LANES]; 3];
-    let mut odd = [[0.0f32; LANES]; 3];
+    let mut even = [I::splat(0.0); 3];
+    let mut odd = [I::splat(0.0); 3];
     let ((a, a_tail), (b, b_tail)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
     let ((a2, a_rest), (b2, b_rest)) = (a.as_chunks::<2>(), b.as_chunks::<2>());
     for (x, y) in a2.iter().zip(b2) {
@@ -133,30 +118,23 @@ fn cosine_kernel<I: Isa, E: Element>(_: I, a: &[E], b: &[E]) -> CosineParts {
     if !a_tail.is_empty() {
         add_parts::<I, E>(&mut odd, &padded(a_tail), &padded(b_tail));
     }
-    for part in 0..3 {
-        for lane in 0..LANES {
-            even[part][lane] += odd[part][lane];
-        }
+    CosineParts {
+        dot: I::total(I::add(even[0], odd[0])),
+        norm_a: I::total(I::add(even[1], odd[1])),
+        norm_b: I::total(I::add(even[2], odd[2])),
     }
-    CosineParts { dot: total(&even[0]), norm_a: total(&even[1]), norm_b: total(&even[2]) }
 }
 
 #[inline(always)]
 fn add_parts<I: Isa, E: Element>(
-    [dot, norm_a, norm_b]: &mut [[f32; LANES]; 3],
+    [dot, norm_a, norm_b]: &mut [I::Lanes; 3],
     x: &[E; LANES],
     y: &[E; LANES],
 ) {
     let (x, y) = (E::widen::<I>(x), E::widen::<I>(y));
-    for lane in 0..LANES {
-        dot[lane] = I::fma(x[lane], y[lane], dot[lane]);
-    }
-    for lane in 0..LANES {
-        norm_a[lane] = I::fma(x[lane], x[lane], norm_a[lane]);
-    }
-    for lane in 0..LANES {
-        norm_b[lane] = I::fma(y[lane], y[lane], norm_b[lane]);
-    }
+    *dot = I::fma(x, y, *dot);
+    *norm_a = I::fma(x, x, *norm_a);
+    *norm_b = I::fma(y, y, *norm_b);
 }
 
 #[inline(always)]
@@ -174,7 +152,7 @@ fn norm_squared_kernel<I: Isa, E: Element>(_: I, a: &[E]) -> f64 {
 
 #[inline(always)]
 fn add_squares<I: Isa, E: Element>(sums: &mut [f64; LANES], x: &[E; LANES]) {
-    let x = E::widen::<I>(x);
+    let x = I::store(E::widen::<I>(x));
     for lane in 0..LANES {
         sums[lane] += f64::from(x[lane]) * f64::from(x[lane]);
     }
@@ -186,18 +164,4 @@ fn padded<E: Lane>(tail: &[E]) -> [E; LANES] {
     let mut block = [E::default(); LANES];
     block[..tail.len()].copy_from_slice(tail);
     block
-}
-
-/// Sum of the lanes, by halves.
-#[inline(always)]
-pub(crate) fn total(lanes: &[f32; LANES]) -> f32 {
-    let mut eight = [0.0; 8];
-    for i in 0..8 {
-        eight[i] = lanes[i] + lanes[i + 8];
-    }
-    let mut four = [0.0; 4];
-    for i in 0..4 {
-        four[i] = eight[i] + eight[i + 4];
-    }
-    (four[0] + four[2]) + (four[1] + four[3])
 }

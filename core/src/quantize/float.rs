@@ -27,8 +27,9 @@ struct SquaredDifference {
 
 impl Term for SquaredDifference {
     #[inline(always)]
-    fn add<I: Isa>(self, x: f32, y: f32, sum: f32) -> f32 {
-        let difference = I::fma(x, self.a_scale, -(y * self.b_scale));
+    fn add<I: Isa>(self, x: I::Lanes, y: I::Lanes, sum: I::Lanes) -> I::Lanes {
+        let other = I::mul(y, I::splat(-self.b_scale));
+        let difference = I::fma(x, I::splat(self.a_scale), other);
         I::fma(difference, difference, sum)
     }
 }
@@ -41,8 +42,9 @@ struct AbsoluteDifference {
 
 impl Term for AbsoluteDifference {
     #[inline(always)]
-    fn add<I: Isa>(self, x: f32, y: f32, sum: f32) -> f32 {
-        I::fma(x, self.a_scale, -(y * self.b_scale)).abs() + sum
+    fn add<I: Isa>(self, x: I::Lanes, y: I::Lanes, sum: I::Lanes) -> I::Lanes {
+        let other = I::mul(y, I::splat(-self.b_scale));
+        I::add(I::abs(I::fma(x, I::splat(self.a_scale), other)), sum)
     }
 }
 

@@ -13,7 +13,6 @@
 #![allow(clippy::needless_range_loop)]
 
 use crate::isa::{Isa, LANES, Portable, multiversion};
-use crate::metric::dense::total;
 
 #[cfg(target_arch = "x86_64")]
 mod vnni;
@@ -195,22 +194,20 @@ fn dot_codes_kernel<I: Integers, const P: usize>(_: I, a: &[u8], b: &[u8]) -> i3
 #[inline(always)]
 fn l1_query_kernel<I: Isa, const P: usize>(_: I, query: &[f32], code: &[u8], step: f32) -> f32 {
     assert_eq!(query.len(), code.len() * P, "query and code of equal length");
-    let mut sums = [0.0; LANES];
+    let (mut sums, mut rest) = (I::splat(0.0), 0.0);
     let (blocks, tail) = code.as_chunks::<LANES>();
     for part in 0..P {
         let query = &query[part * code.len()..][..code.len()];
         let (query, query_tail) = query.as_chunks::<LANES>();
         for (q, bytes) in query.iter().zip(blocks) {
-            for lane in 0..LANES {
-                let v = value::<P>(bytes[lane], part) as f32;
-                sums[lane] += I::fma(-step, v, q[lane]).abs();
-            }
+            let difference = I::fma(I::splat(-step), values::<I, P>(bytes, part), I::load(q));
+            sums = I::add(sums, I::abs(difference));
         }
-        for (lane, (&q, &byte)) in query_tail.iter().zip(tail).enumerate() {
-            sums[lane] += I::fma(-step, value::<P>(byte, part) as f32, q).abs();
+        for (&q, &byte) in query_tail.iter().zip(tail) {
+            rest += (q - step * value::<P>(byte, part) as f32).abs();
         }
     }
-    total(&sums)
+    I::total(sums) + rest
 }
 
 #[inline(always)]
@@ -222,22 +219,33 @@ fn l1_codes_kernel<I: Isa, const P: usize>(
     b_step: f32,
 ) -> f32 {
     assert_eq!(a.len(), b.len(), "codes of equal length");
-    let mut sums = [0.0; LANES];
+    let (mut sums, mut rest) = (I::splat(0.0), 0.0);
     let ((a, a_tail), (b, b_tail)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
     for part in 0..P {
         for (a, b) in a.iter().zip(b) {
-            for lane in 0..LANES {
-                let x = value::<P>(a[lane], part) as f32;
-                let y = value::<P>(b[lane], part) as f32;
-                sums[lane] += I::fma(a_step, x, -b_step * y).abs();
-            }
+            let other = I::mul(values::<I, P>(b, part), I::splat(-b_step));
+            let difference = I::fma(values::<I, P>(a, part), I::splat(a_step), other);
+            sums = I::add(sums, I::abs(difference));
         }
-        for (lane, (&a, &b)) in a_tail.iter().zip(b_tail).enumerate() {
+        for (&a, &b) in a_tail.iter().zip(b_tail) {
             let (x, y) = (value::<P>(a, part) as f32, value::<P>(b, part) as f32);
-            sums[lane] += I::fma(a_step, x, -b_step * y).abs();
+            rest += (a_step * x - b_step * y).abs();
         }
     }
-    total(&sums)
+    I::total(sums) + rest
+}
+
+/// The values in one part of each byte.
+#[inline(always)]
+fn values<I: Isa, const P: usize>(bytes: &[u8; LANES], part: usize) -> I::Lanes {
+    let mut levels = *bytes;
+    if P > 1 {
+        for level in &mut levels {
+            *level = *level >> (part * 8 / P) & ((1u16 << (8 / P)) - 1) as u8;
+        }
+    }
+    let center = I::splat(-center(P) as f32);
+    I::fma(I::load_bytes(&levels), I::splat(spread(P) as f32), center)
 }
 
 /// The integer kernels. The lengths have been checked to agree.
