@@ -1,6 +1,8 @@
 //! Reading PostgreSQL's binary messages: big-endian fields, each behind a length check.
 
 use half::f16;
+/// The traits by which slices of elements are cast from and to bytes.
+pub use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::{Element, Error};
 

@@ -4,8 +4,8 @@
 //! i32 dimensions[ndim] | i32 lower bounds[ndim] | NULL bitmap, if any | data.
 
 use leanstack_core::Error;
+use leanstack_core::wire::{FromBytes, Immutable, IntoBytes};
 use pgrx::pg_sys;
-use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::call::{Arg, Ret, datum};
 use super::varlena::{Built, HEADER_BYTES, Varlena};

@@ -10,9 +10,9 @@
 use half::f16;
 use leanstack_core::quantize::Value;
 use leanstack_core::sparse::{self, Sparse};
+use leanstack_core::wire::FromBytes;
 use leanstack_core::{Element, Error};
 use pgrx::pg_sys;
-use zerocopy::FromBytes;
 
 use super::varlena::{HEADER_BYTES, Varlena};
 

@@ -4,9 +4,9 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 
 use leanstack_core::sparse::{Sparse, SparseBuf};
+use leanstack_core::wire::{FromBytes, IntoBytes};
 use leanstack_core::{Element, Error};
 use pgrx::pg_sys;
-use zerocopy::{FromBytes, IntoBytes};
 
 use super::call::{Arg, Ret, datum};
 use super::value::{self, BIT_HEADER_BYTES, DENSE_HEADER_BYTES, SPARSE_HEADER_BYTES};
