@@ -10,15 +10,30 @@ cluster_init "$data" shared_buffers=8MB checkpoint_timeout=30s max_wal_size=64MB
 cluster_start "$data" 5432
 make_table
 
+# Waits until the processes are gone, or dead and only not collected by their parent.
+await_death() {
+  local pid
+  for pid in "$@"; do
+    while grep -qs '^State:[[:space:]]*[^ZX]' "/proc/$pid/status"; do
+      sleep 0.1
+    done
+  done
+}
+
 for round in $(seq "$ROUNDS"); do
   start_load 4 600
   # The moment is different in every round and means nothing.
   sleep "$((1 + RANDOM % 4)).$((RANDOM % 10))"
   postmaster=$(head -n 1 "$data/postmaster.pid")
   children=$(cat "/proc/$postmaster/task/$postmaster/children")
-  # The postmaster first, or it would begin an orderly recovery. shellcheck disable=SC2086
+  # The postmaster first, or it would begin an orderly recovery.
+  # shellcheck disable=SC2086
   kill -9 "$postmaster" $children 2>/dev/null || true
   wait_load
+  # shellcheck disable=SC2086
+  await_death "$postmaster" $children
+  # Where nobody collects dead processes, the next server would take the old one for alive.
+  rm -f "$data/postmaster.pid"
   cluster_start "$data" 5432
   step "round $round: $(sql_value 'SELECT count(*) FROM items') rows after recovery"
   check_indexes

@@ -1,12 +1,13 @@
--- The table of the stress suite; :rows rows to begin with.
+-- The table of the stress suite; :rows rows to begin with. The clusters overlap, so that a sound graph is
+-- connected, and a scan that is asked for everything finds everything.
 CREATE EXTENSION IF NOT EXISTS leanstack;
 CREATE TABLE items (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, version int NOT NULL DEFAULT 0, v vector(32));
 
--- 40 clusters, and now and then a null or a duplicate.
+-- 40 clusters that overlap, and now and then a null or a duplicate.
 CREATE FUNCTION some_vector() RETURNS vector LANGUAGE sql VOLATILE AS $$
     SELECT CASE WHEN random() < 0.01 THEN NULL
         WHEN random() < 0.02 THEN array_fill(1::real, ARRAY[32])::vector
-        ELSE (SELECT array_agg(sin(cluster * place) + 0.3 * random())::real[] FROM generate_series(1, 32) AS place)::vector
+        ELSE (SELECT array_agg(0.3 * sin(cluster * place) + random())::real[] FROM generate_series(1, 32) AS place)::vector
         END
     FROM (SELECT floor(random() * 40) AS cluster) AS c
 $$;
