@@ -36,8 +36,11 @@ suite() {
 }
 
 lint() {
-  cargo fmt --all --check && cargo clippy --workspace --all-targets --no-default-features \
-    --features "$FEATURES pg_test" --quiet -- -D warnings
+  local status=0
+  cargo fmt --all --check || status=1
+  cargo clippy --workspace --all-targets --no-default-features --features "$FEATURES pg_test" --quiet \
+    -- -D warnings || status=1
+  return $status
 }
 
 pg_tests() {
