@@ -20,4 +20,5 @@ if [ $# -eq 0 ]; then
     # shellcheck disable=SC2086
     set -- ${BENCH_ARGS:-}
 fi
-exec "$venv/bin/python" "$here/run.py" --target "$target" "$@"
+# -B keeps compiled files out of the source folder.
+exec "$venv/bin/python" -B "$here/run.py" --target "$target" "$@"
