@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-# Raising it invalidates every cached file; do so when a derivation below changes.
+# Raising it invalidates every cached file; do so when a derivation below changes. Loaded tables need loading anew.
 CACHE_VERSION = 1
 # Exact answers kept per query.
 TRUTH = 100

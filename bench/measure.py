@@ -49,12 +49,12 @@ class Bench:
     def session(self, ef: int | None) -> dict:
         return {**self.settings, **({"hnsw.ef_search": ef} if ef else {})}
 
-    def loaded(self) -> bool:
-        """Whether this very data set is in the table already."""
+    def loaded(self, with_index: bool) -> bool:
+        """Whether this very data set is in the table already, and the index if that is needed."""
         with self.connect() as connection:
             if not connection.execute("SELECT to_regclass(%s)", [f"{self.schema}.queries"]).fetchone()[0]:
                 return False
-            if self.options.sweep_only and not connection.execute(
+            if with_index and not connection.execute(
                 "SELECT to_regclass(%s)", [f"{self.schema}.{INDEX}"]
             ).fetchone()[0]:
                 return False
@@ -106,23 +106,21 @@ class Bench:
             )
             self.result["build_seconds"] = time.monotonic() - started
             self.result["build_cpu_wait"] = cpu_wait_share(waited, started)
-        self.result["index_options"] = listed
 
     def sizes(self) -> None:
-        """Index and heap sizes; the heap with its TOAST."""
+        """Index and heap sizes, the heap with its TOAST; and the index's definition."""
         with self.connect() as connection:
             row = connection.execute(
-                f"SELECT pg_relation_size('{self.schema}.{INDEX}'), pg_table_size('{self.schema}.items')"
+                f"SELECT pg_relation_size(i), pg_table_size('{self.schema}.items'), pg_get_indexdef(i)"
+                f" FROM CAST('{self.schema}.{INDEX}' AS regclass) AS i"
             ).fetchone()
-        self.result["index_bytes"], self.result["heap_bytes"] = row
+        self.result["index_bytes"], self.result["heap_bytes"], self.result["index"] = row
 
     def query(self, parameter: str) -> str:
         """The measured statement."""
         operator = OPERATORS[self.data.metric]
-        return (
-            f"SELECT id FROM {self.schema}.items"
-            f" ORDER BY v {operator} (SELECT v FROM {self.schema}.queries WHERE id = {parameter}) LIMIT {self.options.k}"
-        )
+        vector = f"(SELECT v FROM {self.schema}.queries WHERE id = {parameter})"
+        return f"SELECT id FROM {self.schema}.items ORDER BY v {operator} {vector} LIMIT {self.options.k}"
 
     def check_plan(self, ef: int) -> bool:
         """Raises unless the statement, planned with and without its parameter, uses the index at this ef.
@@ -156,9 +154,9 @@ class Bench:
             name = f"{self.schema}.{relation}"
             if have:
                 connection.execute(
-                    "SELECT pg_prewarm(c.oid) FROM pg_class c WHERE c.oid = %(r)s::regclass"
-                    " OR c.oid IN (SELECT reltoastrelid FROM pg_class WHERE oid = %(r)s::regclass AND reltoastrelid <> 0)",
-                    {"r": name},
+                    "SELECT pg_prewarm(part) FROM pg_class, unnest(ARRAY[oid, reltoastrelid]) AS part"
+                    " WHERE oid = %s::regclass AND part <> 0",
+                    [name],
                 )
             elif relation != INDEX:
                 connection.execute(f"SELECT count(v) FROM {name}")

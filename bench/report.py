@@ -12,7 +12,8 @@ def table(header: list[str], rows: list[list[str]]) -> str:
     widths = [max(len(row[at]) for row in [header, *rows]) for at in range(len(header))]
 
     def line(row):
-        cells = [cell.ljust(width) if at < 2 else cell.rjust(width) for at, (cell, width) in enumerate(zip(row, widths))]
+        pairs = enumerate(zip(row, widths))
+        cells = [cell.ljust(width) if at < 2 else cell.rjust(width) for at, (cell, width) in pairs]
         return "  ".join(cells).rstrip()
 
     return "\n".join([line(header), line(["-" * width for width in widths]), *map(line, rows)])
@@ -79,7 +80,8 @@ def label(result: dict) -> str:
 def summary_table(results: list[dict]) -> str:
     """One line per engine and data set."""
     counts = client_counts(results)
-    header = ["data set", "engine", "rows", "build s", "cpu wait", "index MB", "heap MB", "insert/s", "ins p50", "ins p99"]
+    header = ["data set", "engine", "rows", "build s", "cpu wait", "index MB", "heap MB"]
+    header += ["insert/s", "ins p50", "ins p99"]
     header += [f"QPS@{target} c{clients}" for clients in counts for target in TARGETS]
     header += [f"p50@{target} c1" for target in TARGETS]
     rows = []
@@ -87,7 +89,7 @@ def summary_table(results: list[dict]) -> str:
         insert = result.get("insert", {})
         row = [result["dataset"], label(result), f"{result['rows']:,}"]
         row += [number(result.get("build_seconds"), digits=1), share(result.get("build_cpu_wait"))]
-        row += [number(result[name] / 2**20 if name in result else None, digits=1) for name in ("index_bytes", "heap_bytes")]
+        row += [number(result[name] / 2**20, digits=1) for name in ("index_bytes", "heap_bytes")]
         row += [number(insert.get("qps"))] + [number(insert.get(name), digits=3) for name in ("p50_ms", "p99_ms")]
         row += [number(*at_recall(result["points"], clients, target)) for clients in counts for target in TARGETS]
         for target in TARGETS:
@@ -193,7 +195,8 @@ def plot(results: list[dict], path: Path) -> None:
                 ]
                 style = {1: "-o"}.get(clients, "--o")
                 colour = {"leanstack": "tab:blue", "pgvector": "tab:orange"}[result["engine"]]
-                axis.plot(*zip(*points), style, color=colour, markersize=3, label=f"{label(result)}, {clients} client(s)")
+                name_shown = f"{label(result)}, {clients} client{'s' if clients > 1 else ''}"
+                axis.plot(*zip(*points), style, color=colour, markersize=3, label=name_shown)
         axis.set(title=name, xlabel="recall", ylabel="queries per second", yscale="log")
         axis.grid(True, which="both", alpha=0.3)
         axis.legend(fontsize=7)

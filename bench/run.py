@@ -70,8 +70,22 @@ def arguments() -> argparse.Namespace:
     add("--maintenance-work-mem", default="2GB")
     add("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting for every session; repeatable")
     mode = parser.add_mutually_exclusive_group()
-    mode.add_argument("--reuse", action="store_true", help="keep tables that are loaded, only rebuild the index")
-    mode.add_argument("--sweep-only", action="store_true", help="keep the tables and the index; no insert test")
+    mode.add_argument(
+        "--reuse",
+        type=engine_names,
+        nargs="?",
+        const=list(EXTENSIONS),
+        metavar="ENGINES",
+        help="keep tables that are loaded, only rebuild the index; engines not listed are only swept",
+    )
+    mode.add_argument(
+        "--sweep-only",
+        dest="reuse",
+        action="store_const",
+        const=[],
+        help="keep the tables and the index; no insert test",
+    )
+    add("--fresh", action="store_true", help="drop the engines' databases first, as after a change to extension SQL")
     add("--no-insert", action="store_true", help="skip the insert test")
     add("--no-sweep", action="store_true", help="skip recall and throughput")
     add("--mixed", action="store_true", help="also insert while searching")
@@ -93,7 +107,9 @@ def arguments() -> argparse.Namespace:
         if not separator:
             parser.error(f'"{pair}" is not NAME=VALUE')
         options.settings[name] = value
-    if (options.reuse or options.sweep_only) and not options.socket:
+    if options.fresh and options.reuse is not None:
+        parser.error("--fresh drops the tables that --reuse and --sweep-only need")
+    if options.reuse is not None and not options.socket:
         parser.error("--reuse and --sweep-only need --socket: a throwaway cluster starts empty")
     return options
 
@@ -120,6 +136,9 @@ def find_servers(options, opened: list[Server]) -> dict[str, Server]:
             raise ServerError(f"{engine} is not installed in the server; see bench/README.md")
         else:
             say(f"{engine} is not installed in the server and is left out")
+    if options.fresh:
+        for engine, server in chosen.items():
+            server.drop_database(engine)
     if not chosen:
         raise ServerError("neither leanstack nor pgvector is installed in the server")
     return chosen
@@ -160,24 +179,25 @@ def run_dataset(name: str, servers: dict[str, Server], options) -> list[dict]:
     data = datasets.load(name, options.rows, options.metric, options.data_dir, cache, say)
     benches = [Bench(engine, server, data, options) for engine, server in servers.items()]
     for bench in benches:
-        if options.sweep_only or options.reuse:
-            if not bench.loaded():
-                raise MeasureError(f"{bench.engine}: {bench.schema} is not loaded or has no index; run without this mode")
+        builds = options.reuse is None or bench.engine in options.reuse
+        if options.reuse is not None:
+            if not bench.loaded(with_index=not builds):
+                raise MeasureError(f"{bench.engine}: {bench.schema} is not loaded or has no index; load it first")
         else:
             say(f"{name} {bench.engine}: loading {len(data.base):,} rows of {data.base.shape[1]} dimensions")
             bench.load()
-        if options.sweep_only and not bench.as_built():
+        if not builds and not bench.as_built():
             bench.result["inserted_into"] = True
             say(f"note: {name} {bench.engine}: the index holds dead rows of an insert test; --reuse builds it anew")
-        if not options.sweep_only:
+        if builds:
             say(f"{name} {bench.engine}: building the index")
             bench.build()
             say(f"{name} {bench.engine}: built in {bench.result['build_seconds']:.1f} s")
         bench.sizes()
     if not options.no_sweep:
         sweep(benches, options)
-    if not (options.no_insert or options.sweep_only):
-        for bench in benches:
+    if not options.no_insert:
+        for bench in (bench for bench in benches if "build_seconds" in bench.result):
             bench.inserts(options.mixed)
             say(f"{name} {bench.engine}: {bench.result['insert']['qps']:,.0f} inserts per second")
     return [bench.result for bench in benches]
@@ -192,7 +212,8 @@ def machine() -> dict:
         memory = next(line.split()[1] for line in Path("/proc/meminfo").read_text().splitlines())
     except (OSError, StopIteration):
         memory = 0
-    return {"cpu": model, "cores": os.cpu_count(), "memory_gb": round(int(memory) / 2**20), "system": platform.platform()}
+    memory = round(int(memory) / 2**20)
+    return {"cpu": model, "cores": os.cpu_count(), "memory_gb": memory, "system": platform.platform()}
 
 
 def publish(results: list[dict], options) -> None:

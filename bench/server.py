@@ -53,7 +53,7 @@ class Server:
 
     def database(self, engine: str) -> str:
         """The engine's database with its extensions, made when missing."""
-        name = f"bench_{engine}"
+        name = database_name(engine)
         with self.connect("postgres") as connection:
             if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
                 connection.execute(f"CREATE DATABASE {name}")
@@ -62,6 +62,11 @@ class Server:
             if connection.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'pg_prewarm'").fetchone():
                 connection.execute("CREATE EXTENSION IF NOT EXISTS pg_prewarm")
         return name
+
+    def drop_database(self, engine: str) -> None:
+        """Removes the engine's database, for instance to get a changed version of its extension."""
+        with self.connect("postgres") as connection:
+            connection.execute(f"DROP DATABASE IF EXISTS {database_name(engine)}")
 
     def version(self) -> str:
         """The server's version as it states it."""
@@ -125,6 +130,11 @@ class Throwaway(Server):
             self.running = False
         shutil.rmtree(self.data, ignore_errors=True)
         shutil.rmtree(self.socket, ignore_errors=True)
+
+
+def database_name(engine: str) -> str:
+    """Each engine has a database of its own, since access-method names clash."""
+    return f"bench_{engine}"
 
 
 def bin_dir(pg_config: str) -> Path:
