@@ -62,7 +62,7 @@ def arguments() -> argparse.Namespace:
     add("--k", type=int, default=10, help="neighbours per query")
     add("--clients", type=numbers, default="1,2", help="numbers of pgbench clients")
     add("--seconds", type=float, default=5, help="length of one throughput sample")
-    add("--rounds", type=int, default=1, help="samples per point, engines taking turns; the median counts")
+    add("--rounds", type=int, default=1, help="passes over all points, engines taking turns")
     add("--m", type=int, default=16)
     add("--ef-construction", type=int, default=64)
     add("--quantization", choices=["auto", "none", "sq8", "half"], help="leanstack's option; default: not given")
@@ -144,33 +144,45 @@ def find_servers(options, opened: list[Server]) -> dict[str, Server]:
     return chosen
 
 
+def least_disturbed(samples: list[dict]) -> dict:
+    """The median of those samples that other work disturbed least: chosen by disturbance, never by result."""
+    least = min(sample["cpu_wait"] or 0 for sample in samples)
+    quiet = [sample for sample in samples if (sample["cpu_wait"] or 0) <= least + 0.1]
+    middle = statistics.median_low(sample["qps"] for sample in quiet)
+    return next(sample for sample in quiet if sample["qps"] == middle)
+
+
 def sweep(benches: list[Bench], options) -> None:
-    """Recall once per point, throughput `rounds` times, with the engines taking turns on each sample."""
+    """Recall once per point; throughput in `rounds` passes over all points, the engines taking turns on each.
+
+    Whole passes rather than repeated samples, so that a spell of other work does not fall on one point alone.
+    """
     for bench in benches:
         bench.warm()
     for ef in options.ef:
-        points = []
         for bench in benches:
             free = bench.check_plan(ef)
             if not free:
                 say(f"note: {bench.data.name} {bench.engine} ef {ef}: the planner, left free, would not use the index")
-            points.append({"ef": ef, "planner_agrees": free, "recall": bench.recall(ef), "clients": {}})
-        for clients in options.clients:
-            samples = [[] for _ in benches]
-            for _ in range(options.rounds):
-                for at, bench in enumerate(benches):
-                    if not samples[at]:
-                        bench.throughput(ef, clients, 1)
-                    samples[at].append(bench.throughput(ef, clients, options.seconds))
-            for at, point in enumerate(points):
-                middle = statistics.median_low(sample["qps"] for sample in samples[at])
-                chosen = next(sample for sample in samples[at] if sample["qps"] == middle)
-                chosen["all_qps"] = [sample["qps"] for sample in samples[at]]
-                point["clients"][str(clients)] = chosen
-        for bench, point in zip(benches, points):
+            samples = {str(clients): [] for clients in options.clients}
+            point = {"ef": ef, "planner_agrees": free, "recall": bench.recall(ef), "samples": samples}
             bench.result["points"].append(point)
-            shown = ", ".join(f"{run['qps']:,.0f} QPS with {n}" for n, run in point["clients"].items())
-            say(f"{bench.data.name} {bench.engine} ef {ef}: recall {point['recall']:.4f}, {shown}")
+            say(f"{bench.data.name} {bench.engine} ef {ef}: recall {point['recall']:.4f}")
+    for passed in range(options.rounds):
+        for at, ef in enumerate(options.ef):
+            for clients in options.clients:
+                for bench in benches:
+                    if passed == 0:
+                        bench.throughput(ef, clients, 1)
+                    sample = bench.throughput(ef, clients, options.seconds)
+                    bench.result["points"][at]["samples"][str(clients)].append(sample)
+            for bench in benches:
+                last = {clients: runs[-1] for clients, runs in bench.result["points"][at]["samples"].items()}
+                shown = ", ".join(f"{run['qps']:,.0f} QPS with {clients}" for clients, run in last.items())
+                say(f"{bench.data.name} {bench.engine} ef {ef}, pass {passed + 1}: {shown}")
+    for bench in benches:
+        for point in bench.result["points"]:
+            point["clients"] = {clients: least_disturbed(runs) for clients, runs in point["samples"].items()}
 
 
 def run_dataset(name: str, servers: dict[str, Server], options) -> list[dict]:
