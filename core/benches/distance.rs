@@ -47,6 +47,10 @@ fn main() {
                 let name = format!("{repr:?} {metric:?} {level:?}").to_lowercase();
                 line(&format!("{name} score"), &|dims, bytes| score(repr, metric, dims, bytes));
                 line(&format!("{name} between"), &|dims, bytes| between(repr, metric, dims, bytes));
+                if metric == Metric::L2 && level == Level::Avx512 {
+                    line(&format!("{name} encode"), &|dims, bytes| encode(repr, dims, bytes));
+                    line(&format!("{name} bound"), &|dims, bytes| bound(repr, dims, bytes));
+                }
             }
         }
         line(&format!("sql l2 f16 {level:?}").to_lowercase(), &|dims, bytes| {
@@ -119,6 +123,23 @@ fn between(repr: Repr, metric: Metric, dims: usize, bytes: usize) -> f64 {
     per_call(codes.len() / len, |i| {
         codec.between(first, &factors[0], &codes[i * len..][..len], &factors[i % 8])
     })
+}
+
+fn encode(repr: Repr, dims: usize, bytes: usize) -> f64 {
+    let codec = Codec::new(repr, Metric::L2, dims, vec![0.01; dims]).expect("a codec");
+    let all = sample::<f32>(dims, 2).repeat((bytes / size_of::<f32>() / dims).max(1));
+    let mut code = vec![];
+    per_call(all.len() / dims, |i| {
+        let factors = codec.encode(Value::F32(&all[i * dims..][..dims]), &mut code);
+        factors.map_or(0.0, |f| f.scale)
+    })
+}
+
+fn bound(repr: Repr, dims: usize, bytes: usize) -> f64 {
+    let codec = Codec::new(repr, Metric::L2, dims, vec![]).expect("a codec for dense vectors");
+    let (_, factors) = codes(&codec, bytes.min(CACHED_BYTES));
+    let query = codec.query(Value::F32(&sample::<f32>(dims, 99)));
+    per_call(8, |i| codec.lower_bound(&query, i as f32, &factors[i % 8]) as f32)
 }
 
 fn dense<E: Element>(dims: usize, bytes: usize, distance: fn(&[E], &[E]) -> f32) -> f64 {

@@ -20,10 +20,7 @@ pub unsafe fn tid(tid: pg_sys::ItemPointer) -> Tid {
 /// A row's address as the server wants it.
 pub fn item_pointer(tid: Tid) -> pg_sys::ItemPointerData {
     pg_sys::ItemPointerData {
-        ip_blkid: pg_sys::BlockIdData {
-            bi_hi: (tid.block >> 16) as u16,
-            bi_lo: tid.block as u16,
-        },
+        ip_blkid: pg_sys::BlockIdData { bi_hi: (tid.block >> 16) as u16, bi_lo: tid.block as u16 },
         ip_posid: tid.offset,
     }
 }

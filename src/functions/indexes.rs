@@ -17,11 +17,9 @@ fn index_check(
     drop(index);
     // SAFETY: plain calls on relations opened and closed here; locks are kept to the end of the transaction.
     let findings = unsafe {
-        let lock = if pg_sys::RecoveryInProgress() {
-            pg_sys::AccessShareLock
-        } else {
-            pg_sys::ShareLock
-        } as pg_sys::LOCKMODE;
+        let lock =
+            if pg_sys::RecoveryInProgress() { pg_sys::AccessShareLock } else { pg_sys::ShareLock }
+                as pg_sys::LOCKMODE;
         let heap_oid = pg_sys::IndexGetRelation(oid, true);
         if heap_oid == pg_sys::InvalidOid {
             not_hnsw(oid);

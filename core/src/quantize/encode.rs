@@ -87,15 +87,19 @@ impl Codec {
         };
         let exponent = if fits { 0 } else { (x.largest.log2().floor() as i32).clamp(-126, 126) };
         let unit = f64::from(exponent).exp2();
-        let divisor = if cosine { x.norm } else { 1.0 };
-        let scale = (unit / divisor) as f32;
+        let per_unit = 1.0 / unit;
+        let per_norm = if cosine { 1.0 / x.norm } else { 1.0 };
+        let scale = (unit * per_norm) as f32;
         let mut residual = Residual::new(self.metric);
         let mut square = 0.0;
-        for &component in &x.components {
-            let stored = E::from_f32((component / unit) as f32);
-            code.extend_from_slice(stored.as_bytes());
+        let start = code.len();
+        code.resize(start + x.components.len() * size_of::<E>(), 0);
+        let places = code[start..].chunks_exact_mut(size_of::<E>());
+        for (&component, place) in x.components.iter().zip(places) {
+            let stored = E::from_f32((component * per_unit) as f32);
+            place.copy_from_slice(stored.as_bytes());
             let decoded = f64::from(scale) * f64::from(stored.to_f32());
-            residual.add(component / divisor - decoded);
+            residual.add(component * per_norm - decoded);
             square += decoded * decoded;
         }
         let bias = match self.metric {
@@ -107,9 +111,9 @@ impl Codec {
     }
 
     fn encode_scalar(&self, x: &Directed, code: &mut Vec<u8>) -> Factors {
-        let divisor = if self.metric == Metric::Cosine { x.norm } else { 1.0 };
+        let per_norm = if self.metric == Metric::Cosine { 1.0 / x.norm } else { 1.0 };
         let pairs = x.components.iter().zip(&self.mean);
-        let centered: Vec<f64> = pairs.map(|(x, &m)| x / divisor - f64::from(m)).collect();
+        let centered: Vec<f64> = pairs.map(|(x, &m)| x * per_norm - f64::from(m)).collect();
         let scale = scalar::encode(&centered, self.per_byte(), code);
         let mut residual = Residual::new(self.metric);
         let (mut square, mut with_mean) = (0.0, 0.0);

@@ -50,26 +50,33 @@ pub fn encode(components: &[f64], per_byte: usize, code: &mut Vec<u8>) -> f32 {
         step = refined(components, per_byte, step);
     }
     let span = components.len().div_ceil(per_byte);
+    let inverse = 1.0 / f64::from(step);
+    let pad = ((center(per_byte) + 1) / 2) as u8;
     code.clear();
     code.resize(span, 0);
-    for place in 0..span * per_byte {
-        let level = match components.get(place) {
-            Some(&y) => level(y, f64::from(step), per_byte),
-            None => ((center(per_byte) + 1) / 2) as u8,
-        };
-        code[place % span] |= level << (place / span * 8 / per_byte);
+    for part in 0..per_byte {
+        let shift = part * 8 / per_byte;
+        let from = (part * span).min(components.len());
+        let present = &components[from..(from + span).min(components.len())];
+        for (byte, &y) in code.iter_mut().zip(present) {
+            *byte |= level(y, inverse, per_byte) << shift;
+        }
+        for byte in &mut code[present.len()..] {
+            *byte |= pad << shift;
+        }
     }
     step
 }
 
-/// The level nearest to `y`.
-#[inline]
-fn level(y: f64, step: f64, per_byte: usize) -> u8 {
+/// The level nearest to `y`, given one over the step.
+#[inline(always)]
+fn level(y: f64, inverse: f64, per_byte: usize) -> u8 {
     let (m, c) = (f64::from(spread(per_byte)), f64::from(center(per_byte)));
     let lowest = if per_byte == 1 { 1.0 } else { 0.0 };
     let highest = ((1u32 << (8 / per_byte)) - 1) as f64;
-    // A step of zero gives NaN or an infinity, and any level will do.
-    ((y / step + c) / m).round().clamp(lowest, highest) as u8
+    // A step of zero gives NaN or an infinity, and any level will do. The cast rounds towards zero,
+    // which is down here, and saves a call of the library's rounding.
+    (((y * inverse + c) * (1.0 / m)).max(lowest).min(highest) + 0.5) as u8
 }
 
 /// With few levels the largest component is better cut off than covered: alternates between the
@@ -79,8 +86,9 @@ fn refined(components: &[f64], per_byte: usize, covering: f32) -> f32 {
     let (m, c) = (f64::from(spread(per_byte)), f64::from(center(per_byte)));
     let error_and_best = |step: f64| {
         let (mut error, mut yv, mut vv) = (0.0, 0.0, 0.0);
+        let inverse = 1.0 / step;
         for &y in components {
-            let v = m * f64::from(level(y, step, per_byte)) - c;
+            let v = m * f64::from(level(y, inverse, per_byte)) - c;
             error += (y - step * v) * (y - step * v);
             yv += y * v;
             vv += v * v;
@@ -97,19 +105,22 @@ fn refined(components: &[f64], per_byte: usize, covering: f32) -> f32 {
 }
 
 /// Calls `each` with every component's place and value.
-pub fn decode(code: &[u8], per_byte: usize, dims: usize, mut each: impl FnMut(usize, i32)) {
-    let span = dims.div_ceil(per_byte);
-    for place in 0..dims {
-        let byte = code[place % span];
-        let part = place / span;
-        each(
-            place,
-            match per_byte {
-                1 => value::<1>(byte, part),
-                2 => value::<2>(byte, part),
-                _ => value::<4>(byte, part),
-            },
-        );
+#[inline(always)]
+pub fn decode(code: &[u8], per_byte: usize, dims: usize, each: impl FnMut(usize, i32)) {
+    match per_byte {
+        1 => decode_parts::<1>(code, dims, each),
+        2 => decode_parts::<2>(code, dims, each),
+        _ => decode_parts::<4>(code, dims, each),
+    }
+}
+
+#[inline(always)]
+fn decode_parts<const P: usize>(code: &[u8], dims: usize, mut each: impl FnMut(usize, i32)) {
+    let span = dims.div_ceil(P);
+    for part in 0..P {
+        for (place, &byte) in (part * span..dims).zip(&code[..span]) {
+            each(place, value::<P>(byte, part));
+        }
     }
 }
 

@@ -136,8 +136,7 @@ pub unsafe extern "C-unwind" fn ambuildempty(index: pg_sys::Relation) {
 unsafe fn log_whole(index: pg_sys::Relation, fork: pg_sys::ForkNumber::Type) {
     // SAFETY: the caller holds the index open, and nobody else sees it.
     unsafe {
-        let permanent =
-            (*(*index).rd_rel).relpersistence == pg_sys::RELPERSISTENCE_PERMANENT as i8;
+        let permanent = (*(*index).rd_rel).relpersistence == pg_sys::RELPERSISTENCE_PERMANENT as i8;
         let needed = permanent
             && (pg_sys::wal_level >= pg_sys::WalLevel::WAL_LEVEL_REPLICA as i32
                 || !wal_skipped(index));
@@ -165,8 +164,9 @@ impl Plan {
     /// Decides, or raises why the column cannot be indexed.
     unsafe fn new(index: pg_sys::Relation) -> Plan {
         // SAFETY: the caller holds the index open.
-        let (options, (kind, metric), (type_oid, typmod)) =
-            unsafe { (options::of(index), opclass::of(index), crate::am::heap::first_column(index)) };
+        let (options, (kind, metric), (type_oid, typmod)) = unsafe {
+            (options::of(index), opclass::of(index), crate::am::heap::first_column(index))
+        };
         if type_oid == pg_sys::VARBITOID {
             ereport!(
                 ERROR,

@@ -63,10 +63,8 @@ pub unsafe fn check(heap: pg_sys::Relation, relation: pg_sys::Relation) -> Vec<F
         let (info, meta) = index::open(relation);
         let layout = &info.layout;
         let m = layout.m();
-        let blocks = pg_sys::RelationGetNumberOfBlocksInFork(
-            relation,
-            pg_sys::ForkNumber::MAIN_FORKNUM,
-        );
+        let blocks =
+            pg_sys::RelationGetNumberOfBlocksInFork(relation, pg_sys::ForkNumber::MAIN_FORKNUM);
         let (mut pages, mut cells_wrong) = (Problems::default(), Problems::default());
         let mut nodes: HashMap<NodeId, Seen> = HashMap::new();
         let mut rows: HashMap<Tid, NodeId> = HashMap::new();
@@ -106,9 +104,11 @@ pub unsafe fn check(heap: pg_sys::Relation, relation: pg_sys::Relation) -> Vec<F
                             .filter(|cell| page::aux::kind(cell) == Some(AuxKind::Upper));
                         match cell {
                             None => cells_wrong.add(|| format!("node {id} lacks its upper links")),
-                            Some(cell) => upper_links.extend((1..=node.level()).flat_map(|level| {
-                                page::aux::links(cell, m, level).map(|link| link.id())
-                            })),
+                            Some(cell) => {
+                                upper_links.extend((1..=node.level()).flat_map(|level| {
+                                    page::aux::links(cell, m, level).map(|link| link.id())
+                                }))
+                            }
                         }
                     }
                     if mine.len() > 1 && !node.tid().is_some() {

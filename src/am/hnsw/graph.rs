@@ -226,7 +226,8 @@ pub unsafe fn for_each_row(
     while at.is_some() {
         // SAFETY: as the caller promises.
         let guard = unsafe { ReadGuard::new(relation, at.block) };
-        let cell = page::is_kind(guard.page(), Kind::Aux).then(|| cells::cell(guard.page(), at.slot));
+        let cell =
+            page::is_kind(guard.page(), Kind::Aux).then(|| cells::cell(guard.page(), at.slot));
         let Some(Some(cell)) = cell.filter(|c| c.is_some_and(|c| page::aux::owner(c) == owner))
         else {
             corrupt(relation, at.block, "a node's chain of rows leads to a cell of another node");

@@ -300,7 +300,8 @@ impl Inserter<'_> {
                 if self.add_to_cell(&node_page, slot, &factors, head, owner, new.tid) {
                     return true;
                 }
-                let rows = self.chain_length(owner, head).clamp(*CELL_ROWS.start(), *CELL_ROWS.end());
+                let rows =
+                    self.chain_length(owner, head).clamp(*CELL_ROWS.start(), *CELL_ROWS.end());
                 let bytes = page::aux::rows_bytes(rows);
                 let cell_page = self.aux_page_with_room(bytes);
                 let upper_page = match upper {
@@ -403,12 +404,7 @@ impl Inserter<'_> {
     }
 
     /// Adds the new node with its links, the protected link to it first, then the other links back.
-    unsafe fn insert_node(
-        &mut self,
-        new: &NewNode,
-        ground: &[PageItem],
-        upper: &[Vec<PageItem>],
-    ) {
+    unsafe fn insert_node(&mut self, new: &NewNode, ground: &[PageItem], upper: &[Vec<PageItem>]) {
         let m = self.info.layout.m();
         let levels = std::iter::once(ground).chain(upper.iter().map(Vec::as_slice));
         let mut chosen: Vec<Vec<Edge>> = Vec::new();
@@ -489,7 +485,8 @@ impl Inserter<'_> {
             pgrx::check_for_interrupts!();
             // SAFETY: the relation is open; pages of nodes are locked by rising block.
             unsafe {
-                let offer = self.weigh(parent, 0, Edge { score: 0.0, id: 0, protected: true }, new)?;
+                let offer =
+                    self.weigh(parent, 0, Edge { score: 0.0, id: 0, protected: true }, new)?;
                 let low = WriteGuard::new(self.relation, parent_block.min(target));
                 let high = (parent_block != target)
                     .then(|| WriteGuard::new(self.relation, parent_block.max(target)));
@@ -599,7 +596,9 @@ impl Inserter<'_> {
                 let Some(offer) = self.weigh(edge.id, level, back, new) else { return };
                 let Some((block, slot)) = self.list_place(edge.id, level) else { return };
                 let guard = WriteGuard::new(self.relation, block);
-                let Some(current) = self.list_on(guard.page(), edge.id, slot, level) else { return };
+                let Some(current) = self.list_on(guard.page(), edge.id, slot, level) else {
+                    return;
+                };
                 if current != offer.seen {
                     continue;
                 }

@@ -25,9 +25,8 @@ use index::IndexInfo;
 #[pg_extern(sql = false)]
 fn hnsw_handler(_fcinfo: pg_sys::FunctionCallInfo) -> PgBox<pg_sys::IndexAmRoutine> {
     // SAFETY: makes a zeroed node of the right type in the current memory context.
-    let mut am = unsafe {
-        PgBox::<pg_sys::IndexAmRoutine>::alloc_node(pg_sys::NodeTag::T_IndexAmRoutine)
-    };
+    let mut am =
+        unsafe { PgBox::<pg_sys::IndexAmRoutine>::alloc_node(pg_sys::NodeTag::T_IndexAmRoutine) };
     am.amstrategies = 0;
     am.amsupport = opclass::SUPPORT_FUNCTIONS;
     am.amcanorderbyop = true;
@@ -75,7 +74,8 @@ fn check_dims(info: &IndexInfo, value: &Value<'_>) {
     if info.dims == 0 || info.dims == dims {
         return;
     }
-    let what = if matches!(value, Value::Bits { .. }) { "bit lengths" } else { "vector dimensions" };
+    let what =
+        if matches!(value, Value::Bits { .. }) { "bit lengths" } else { "vector dimensions" };
     ereport!(
         ERROR,
         PgSqlErrorCode::ERRCODE_DATA_EXCEPTION,
@@ -121,5 +121,7 @@ pub unsafe fn is_hnsw(relation: pg_sys::Relation) -> bool {
     // SAFETY: as the caller promises.
     let routine = unsafe { (*relation).rd_indam.as_ref() };
     let ours: unsafe extern "C-unwind" fn(_, _, _) -> _ = build::ambuild;
-    routine.and_then(|routine| routine.ambuild).is_some_and(|build| std::ptr::fn_addr_eq(build, ours))
+    routine
+        .and_then(|routine| routine.ambuild)
+        .is_some_and(|build| std::ptr::fn_addr_eq(build, ours))
 }

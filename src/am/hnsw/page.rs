@@ -225,8 +225,9 @@ pub struct Layout {
 impl Layout {
     /// The layout for nodes with `m` and codes of `code_bytes` (nothing: they vary). Nothing if a node does not fit.
     pub fn new(m: usize, attribute_bytes: usize, code_bytes: Option<usize>) -> Option<Layout> {
-        let code_at =
-            NODE_HEADER_BYTES + max_links(m, 0) * size_of::<Link>() + attribute_bytes.next_multiple_of(4);
+        let code_at = NODE_HEADER_BYTES
+            + max_links(m, 0) * size_of::<Link>()
+            + attribute_bytes.next_multiple_of(4);
         let stride = code_bytes.map(|bytes| (code_at + bytes).next_multiple_of(4));
         let slots = match stride {
             Some(stride) => (CONTENT_BYTES / stride) as u16,
@@ -405,11 +406,7 @@ impl<'p> Node<'p> {
     #[inline(always)]
     pub fn factors(&self) -> Factors {
         let read = |at| f32::from_bits(read_u32(self.bytes, at));
-        Factors {
-            scale: read(FACTORS_AT),
-            bias: read(FACTORS_AT + 4),
-            error: read(FACTORS_AT + 8),
-        }
+        Factors { scale: read(FACTORS_AT), bias: read(FACTORS_AT + 4), error: read(FACTORS_AT + 8) }
     }
 
     /// Its code.

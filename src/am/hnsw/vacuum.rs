@@ -161,7 +161,8 @@ impl Vacuum<'_> {
     /// Whether a node has cells of rows. Its page is locked.
     unsafe fn has_chain(&self, owner: (NodeId, u16), aux: AuxPtr) -> bool {
         // SAFETY: pages of cells come after pages of nodes in the lock order.
-        aux.is_some() && unsafe { self.cells_of(owner, aux) }.iter().any(|c| c.kind == AuxKind::Rows)
+        aux.is_some()
+            && unsafe { self.cells_of(owner, aux) }.iter().any(|c| c.kind == AuxKind::Rows)
     }
 
     /// A node's cells. Its page is locked.
@@ -515,7 +516,8 @@ impl Vacuum<'_> {
                 let links: Vec<Link> =
                     chosen.iter().map(|edge| Link::new(edge.id, edge.protected)).collect();
                 let guard = WriteGuard::new(self.relation, block);
-                let same = self.list_on(guard.page(), id, slot, level).is_some_and(|now| now == seen);
+                let same =
+                    self.list_on(guard.page(), id, slot, level).is_some_and(|now| now == seen);
                 if !same {
                     continue;
                 }
