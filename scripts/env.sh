@@ -97,7 +97,11 @@ copy_server() {
     chmod 755 "$ROOM/servers"
     echo "$stamp" >"$copy/stamp"
   fi
-  use_server "$copy$PG_BINDIR/pg_config"
+  # Programs that look for libraries beside themselves, outside of the folders above, cannot be copied:
+  # such a server is used where it is, as if PG_CONFIG had named a copy.
+  if "$copy$PG_BINDIR/initdb" --version >/dev/null 2>&1; then
+    use_server "$copy$PG_BINDIR/pg_config"
+  fi
   # cargo-pgrx reads the server from its own configuration, so the copy gets one of its own.
   export PGRX_HOME="$copy/pgrx"
   if [ ! -f "$PGRX_HOME/config.toml" ]; then
@@ -113,9 +117,22 @@ install_leanstack() {
   mkdir -p "$ROOT/target/logs"
   log="$ROOT/target/logs/install.log"
   say "building leanstack ($profile) for PostgreSQL $PG_MAJOR"
-  (cd "$ROOT" && cargo pgrx install --profile "$profile" --pg-config "$PG_CONFIG" "${CARGO_FLAGS[@]}" "$@") \
-    >"$log" 2>&1 || {
+  (cd "$ROOT" && cargo pgrx install --profile "$profile" --pg-config "$PG_CONFIG" "${CARGO_FLAGS[@]}" "$@") 2>&1 |
+    tee "$log" | show_progress || {
     tail -n 60 "$log" >&2
     die "the build failed; the whole output is in $log"
   }
+}
+
+# One line that counts what cargo compiles, or a line now and then where there is no terminal.
+show_progress() {
+  local terminal=0
+  [ ! -t 2 ] || terminal=1
+  awk -v terminal=$terminal '
+    / Compiling / {
+      n++
+      if (terminal) printf "\r    %d packages compiled, now %-40s", n, $2 > "/dev/stderr"
+      else if (n % 25 == 0) printf "    %d packages compiled\n", n > "/dev/stderr"
+    }
+    END { if (terminal && n) printf "\r%70s\r", "" > "/dev/stderr" }'
 }
