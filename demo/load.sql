@@ -11,5 +11,9 @@ CREATE TABLE glosses (
 CREATE TEMP TABLE arrived (id int, words text, gloss text, embedding halfvec(384));
 \copy arrived FROM pstdin (FORMAT binary)
 INSERT INTO glosses SELECT id, words, gloss, embedding::vector FROM arrived;
+-- The embedding of the gloss whose first word this is: it stands for a model that embeds the question.
+CREATE FUNCTION meaning(word text) RETURNS vector STABLE PARALLEL SAFE LANGUAGE sql AS
+    $$ SELECT embedding FROM glosses WHERE split_part(words, ';', 1) = word ORDER BY id LIMIT 1 $$;
+CREATE INDEX ON glosses (split_part(words, ';', 1));
 CREATE INDEX ON glosses USING gin (keywords);
 VACUUM ANALYZE glosses;

@@ -26,8 +26,9 @@ run_sql -c "$statement" &
 builder=$!
 while kill -0 $builder 2>/dev/null; do
   sleep 0.5
-  sql_value "SELECT format('    %s: %s of %s', phase, coalesce(nullif(tuples_done, 0), blocks_done),
-      coalesce(nullif(tuples_total, 0), blocks_total)) FROM pg_stat_progress_create_index" >&2
+  sql_value "SELECT format('    %s: %s', phase, CASE WHEN tuples_total > 0
+      THEN format('%s of %s rows', tuples_done, tuples_total) ELSE format('%s of %s blocks', blocks_done, blocks_total) END)
+      FROM pg_stat_progress_create_index" >&2
 done
 wait $builder
 build_ms=$((($(date +%s%N) - started) / 1000000))

@@ -1,7 +1,5 @@
 -- The searches that the demo shows. Every statement can be typed into psql as it stands.
 \pset footer off
-\pset format wrapped
-\pset columns 110
 
 \echo
 \echo '--- Sizes'
@@ -12,26 +10,24 @@ FROM glosses;
 
 \echo
 \echo '--- Nearest glosses to that of a word, by cosine distance'
-SELECT word, near.words, near.gloss, round(near.distance::numeric, 3) AS distance
-FROM unnest(ARRAY['penguin', 'violin', 'submarine', 'cheesecake']) WITH ORDINALITY AS asked (word, place),
+SELECT word, left(near.words, 30) AS words, left(near.gloss, 70) AS gloss, round(near.distance::numeric, 3) AS distance
+FROM unnest(ARRAY['penguin', 'violin', 'pizza', 'joy']) WITH ORDINALITY AS asked (word, place),
     LATERAL (
-        SELECT words, gloss, embedding <=> (SELECT embedding FROM glosses WHERE words = word LIMIT 1) AS distance
-        FROM glosses ORDER BY distance LIMIT 4
+        SELECT words, gloss, embedding <=> meaning(word) AS distance FROM glosses ORDER BY distance LIMIT 4
     ) AS near
 ORDER BY place, distance;
 
 \echo
-\echo '--- Hybrid: like "violin" by meaning, and with "pitch" or "wind" among the words, joined by rank (RRF)'
+\echo '--- Hybrid: near "violin" by meaning, and with "strings" among the words, joined by rank (RRF)'
 WITH near AS (
-    SELECT id, row_number() OVER () AS rank
-    FROM (SELECT id FROM glosses
-          ORDER BY embedding <=> (SELECT embedding FROM glosses WHERE words = 'violin' LIMIT 1) LIMIT 40) AS found
+    SELECT id, row_number() OVER (ORDER BY embedding <=> meaning('violin')) AS rank
+    FROM glosses ORDER BY rank LIMIT 40
 ), worded AS (
     SELECT id, row_number() OVER (ORDER BY ts_rank_cd(keywords, query) DESC, id) AS rank
-    FROM glosses, to_tsquery('english', 'pitch | wind') AS query
+    FROM glosses, to_tsquery('english', 'strings') AS query
     WHERE keywords @@ query ORDER BY rank LIMIT 40
 )
-SELECT words, gloss, near.rank AS "by meaning", worded.rank AS "by words",
+SELECT left(words, 30) AS words, left(gloss, 60) AS gloss, near.rank AS "by meaning", worded.rank AS "by words",
     round((lean.rrf(near.rank) + lean.rrf(worded.rank))::numeric, 4) AS score
 FROM near FULL JOIN worded USING (id) JOIN glosses USING (id)
 ORDER BY score DESC, id LIMIT 8;
@@ -55,6 +51,5 @@ RESET enable_seqscan;
 
 \echo
 \echo '--- The plan: PostgreSQL chose the index'
-SELECT id AS violin FROM glosses WHERE words = 'violin' LIMIT 1 \gset
 EXPLAIN (ANALYZE, COSTS OFF, SUMMARY OFF, TIMING OFF)
-SELECT words FROM glosses ORDER BY embedding <=> (SELECT embedding FROM glosses WHERE id = :violin) LIMIT 10;
+SELECT words FROM glosses ORDER BY embedding <=> meaning('violin') LIMIT 10;
