@@ -1,6 +1,7 @@
 //! The tests that run inside a server.
 
 mod search;
+mod types;
 
 /// Called by pgrx before the first test.
 pub fn setup(_options: Vec<&str>) {}
