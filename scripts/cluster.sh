@@ -44,7 +44,8 @@ cluster_init() {
 cluster_start() {
   local dir=$1 port=$2
   CLUSTERS+=("$dir")
-  (cd "$CLUSTER_ROOM" && as_pg "$PG_BINDIR/pg_ctl" start -D "$dir" -l "$dir.log" -w -t 120 -o "-p $port") \
+  # With RUST_BACKTRACE the server would add a trace to the detail of each error.
+  (cd "$CLUSTER_ROOM" && as_pg env -u RUST_BACKTRACE -u RUST_LIB_BACKTRACE "$PG_BINDIR/pg_ctl" start -D "$dir" -l "$dir.log" -w -t 120 -o "-p $port") \
     >"$CLUSTER_ROOM/pg_ctl.log" 2>&1 || {
     tail -n 40 "$dir.log" >&2
     die "the server in $dir did not start"

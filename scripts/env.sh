@@ -6,9 +6,9 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 PG_CONFIG=${PG_CONFIG:-pg_config}
 export PATH="$HOME/.cargo/bin:$PATH"
 
-# cargo-pgrx links the extension with this flag, or the linker drops what the SQL is generated from.
-# Given to every cargo, it lets lints, tests and the extension share one build of the dependencies.
-[ "$(uname)" != Linux ] || export RUSTFLAGS="${RUSTFLAGS:--Clink-arg=-Wl,--no-gc-sections}"
+# build.rs gives the library its linker flag. The same one from cargo-pgrx would go to every package,
+# and each would be built twice, for the tests and for the library.
+export CARGO_PGRX_DISABLE_GC_SECTIONS_WORKAROUND=1
 
 say() { printf '\033[1m==> %s\033[0m\n' "$*" >&2; }
 die() {
