@@ -36,7 +36,8 @@ pub fn report(error: Error) -> ErrorReport {
         Error::Truncated => Code::ERRCODE_PROTOCOL_VIOLATION,
         Error::TypeModifier
         | Error::TypeModifierTooSmall(_)
-        | Error::TypeModifierTooLarge { .. } => Code::ERRCODE_INVALID_PARAMETER_VALUE,
+        | Error::TypeModifierTooLarge { .. }
+        | Error::Argument { .. } => Code::ERRCODE_INVALID_PARAMETER_VALUE,
         Error::NullElement => Code::ERRCODE_NULL_VALUE_NOT_ALLOWED,
         Error::AggregateState(_) => Code::ERRCODE_INTERNAL_ERROR,
         Error::Damaged { .. } => Code::ERRCODE_DATA_CORRUPTED,

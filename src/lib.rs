@@ -19,7 +19,7 @@ mod lean {}
 
 extension_sql_file!("../sql/types.sql", name = "types", bootstrap);
 extension_sql_file!("../sql/operators.sql", name = "operators", requires = ["types"]);
-extension_sql_file!("../sql/hnsw.sql", name = "hnsw", requires = ["operators", lean]);
+extension_sql_file!("../sql/hnsw.sql", name = "hnsw", requires = ["operators", index_check]);
 
 /// Called when the library is loaded.
 #[pg_guard]

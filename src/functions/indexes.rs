@@ -48,7 +48,6 @@ fn not_hnsw(oid: pg_sys::Oid) -> ! {
         format!("relation with OID {} is not an hnsw index", oid.to_u32()),
         "A partitioned index has none of its own: check the indexes of its partitions."
     );
-    unreachable!()
 }
 
 fn require_owner(oid: pg_sys::Oid) {

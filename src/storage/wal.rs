@@ -7,9 +7,6 @@ use pgrx::pg_sys;
 use super::buffer::{WriteGuard, page_of};
 use super::page::Page;
 
-/// The most pages that one record can change.
-pub const MAX_PAGES: usize = pg_sys::MAX_GENERIC_XLOG_PAGES as usize;
-
 /// A set of page changes in the making. [`WalTxn::commit`] applies and logs them; dropping undoes them.
 ///
 /// It borrows its guards, so that no page is unlocked before the record is written.
@@ -35,7 +32,7 @@ impl<'g> WalTxn<'g> {
         WalTxn { state, direct: Vec::new(), guards: PhantomData }
     }
 
-    /// The page of `guard`, to change. Each guard at most once, at most [`MAX_PAGES`] in all.
+    /// The page of `guard`, to change. Each guard at most once, at most `MAX_GENERIC_XLOG_PAGES` in all.
     pub fn page(&mut self, guard: &'g WriteGuard) -> &'g mut Page {
         if self.state.is_null() {
             self.direct.push(guard.buffer());

@@ -151,11 +151,12 @@ unsafe fn log_whole(index: pg_sys::Relation, fork: pg_sys::ForkNumber::Type) {
 unsafe fn wal_skipped(index: pg_sys::Relation) -> bool {
     // SAFETY: the caller holds the index open. The rest of the macro RelationNeedsWAL.
     unsafe {
-        let created = (*index).rd_createSubid != pg_sys::InvalidSubTransactionId;
+        // 0 is InvalidSubTransactionId.
+        let created = (*index).rd_createSubid != 0;
         #[cfg(any(feature = "pg14", feature = "pg15"))]
-        let renewed = (*index).rd_firstRelfilenodeSubid != pg_sys::InvalidSubTransactionId;
+        let renewed = (*index).rd_firstRelfilenodeSubid != 0;
         #[cfg(not(any(feature = "pg14", feature = "pg15")))]
-        let renewed = (*index).rd_firstRelfilelocatorSubid != pg_sys::InvalidSubTransactionId;
+        let renewed = (*index).rd_firstRelfilelocatorSubid != 0;
         created || renewed
     }
 }
@@ -311,7 +312,6 @@ fn choose_repr(kind: TypeKind, _metric: Metric, options: Options, dims: usize) -
                 format!("column cannot have more than {most} dimensions for hnsw index"),
                 "A smaller m leaves more room; quantization = auto stores longer vectors."
             );
-            unreachable!()
         }
     }
 }
@@ -466,7 +466,6 @@ impl BuildState {
                     PgSqlErrorCode::ERRCODE_INSUFFICIENT_RESOURCES,
                     format!("cannot start {threads} threads to build the index: {error}")
                 );
-                unreachable!()
             }
         };
         let built = builder.build(&pool, threads, |done| {
@@ -484,7 +483,8 @@ impl BuildState {
     /// Writes all pages: the metapage, the mean, the nodes in page order, the aux pages.
     unsafe fn write(&mut self, built: &Built) {
         let fork = pg_sys::ForkNumber::MAIN_FORKNUM;
-        let placed = Placed::new(built, &self.info, &self.meta, self.rows_by_node(built));
+        let rows = self.rows_by_node(built);
+        let placed = Placed::new(built, &self.info, &self.meta, rows);
         if let (Some((entry, level)), Some(root)) = (built.entry(), built.root()) {
             self.meta.entry = placed.ids[entry as usize];
             self.meta.entry_level = level;

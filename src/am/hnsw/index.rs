@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use leanstack_core::hnsw::NodeId;
-use leanstack_core::metric::Metric;
 use leanstack_core::quantize::{Codec, Repr};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -24,8 +23,6 @@ pub struct IndexInfo {
     pub layout: Layout,
     /// The SQL type of its column.
     pub kind: TypeKind,
-    /// What its scores mean.
-    pub metric: Metric,
     /// Dimensions, or 0 when they vary.
     pub dims: usize,
     /// Candidates of an insertion.
@@ -50,7 +47,6 @@ pub fn corrupt(relation: pg_sys::Relation, block: u32, what: &str) -> ! {
         format!("index \"{name}\" is damaged at block {block}: {what}"),
         "Rebuild it with REINDEX INDEX CONCURRENTLY and look for the cause in the storage."
     );
-    unreachable!()
 }
 
 /// Reads the metapage.
@@ -111,7 +107,6 @@ impl IndexInfo {
             layout: Layout::new(meta.m.into(), meta.attribute_bytes.into(), code_bytes)?,
             codec,
             kind: opclass::kind_of_number(meta.type_kind)?,
-            metric,
             dims: meta.dims as usize,
             ef_construction: meta.ef_construction.into(),
         })

@@ -17,7 +17,7 @@ use super::page::{self, AUX_SLOTS, AuxKind, AuxPtr, Kind, Layout, META_BLOCK, Me
 use crate::error::unwrap;
 use crate::storage::page::{Page, trailer};
 use crate::storage::{ReadGuard, WalTxn, WriteGuard, cells, space};
-use crate::types::value::{TypeKind, detoast};
+use crate::types::value::detoast;
 
 /// Candidates looked at first when the server says that the row's vector did not change.
 const EF_UNCHANGED: usize = 10;
@@ -467,7 +467,6 @@ impl Inserter<'_> {
             PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
             "no node of the hnsw index can take another link"
         );
-        unreachable!()
     }
 
     /// Writes the node, if `parent` has room for a protected link.
@@ -504,11 +503,10 @@ impl Inserter<'_> {
                     let was = target;
                     drop(high);
                     drop(low);
-                    target = if was == parent_block {
-                        self.some_page(new.code.bytes.len())
-                    } else {
-                        self.page_is_full(was, new.code.bytes.len())
-                    };
+                    let other = (was == parent_block)
+                        .then(|| self.some_page(new.code.bytes.len()))
+                        .filter(|&page| page != was);
+                    target = other.unwrap_or_else(|| self.page_is_full(was, new.code.bytes.len()));
                     continue;
                 }
                 let upper = self.upper_page(new.level);

@@ -46,7 +46,8 @@ fn hnsw_handler(_fcinfo: pg_sys::FunctionCallInfo) -> PgBox<pg_sys::IndexAmRouti
     am.amrescan = Some(scan::amrescan);
     am.amgettuple = Some(scan::amgettuple);
     am.amendscan = Some(scan::amendscan);
-    am
+    // SAFETY: the node was allocated above, and the caller takes it over.
+    unsafe { PgBox::from_pg(am.into_pg()) }
 }
 
 /// Goes down greedily from `entry` on `level` to the level `to`, and gives the nearest node met there.

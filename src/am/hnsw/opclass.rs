@@ -68,7 +68,6 @@ pub unsafe fn of(relation: pg_sys::Relation) -> (TypeKind, Metric) {
                 format!("support function 1 of the hnsw operator class returned \"{name}\""),
                 "It must return a type and a metric, such as \"vector l2\"."
             );
-            unreachable!()
         }
     }
 }

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use leanstack_core::hnsw::Search;
 use leanstack_core::quantize::Query;
+use pgrx::memcxt::PgMemoryContexts;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
