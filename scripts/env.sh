@@ -73,6 +73,7 @@ copy_server() {
   local name=$1 copy stamp dir entry
   use_room
   copy="$ROOM/servers/$name-$PG_MAJOR"
+  [[ "$PG_CONFIG" != "$copy"/* ]] || die "PG_CONFIG names the private copy itself: leave it out, or name the server"
   stamp="$PG_CONFIG $("$PG_CONFIG" --version) $(stat -c %Y "$PG_BINDIR/postgres")"
   if [ "$(cat "$copy/stamp" 2>/dev/null)" != "$stamp" ]; then
     rm -rf "$copy"
