@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::graph::{Graph, Item, Link, NodeId, Scored};
 use super::search::Search;
-use super::select::{Choice, Edge, prune, select};
+use super::select::{Edge, offer, select};
 use super::{level_of, max_links, max_protected};
 use crate::prefetch::prefetch;
 use crate::quantize::{Codec, Factors, Value};
@@ -258,16 +258,12 @@ impl Links {
 
     fn set(&self, at: usize, edge: Edge) {
         self.scores[at].store(edge.score.to_bits(), Relaxed);
-        self.links[at].store(Link::new(edge.id, edge.protected).0, Relaxed);
+        self.links[at].store(edge.link().0, Relaxed);
     }
 
     fn edge(&self, at: usize) -> Option<Edge> {
         let link = Link(self.links[at].load(Relaxed));
-        (!link.is_empty()).then(|| Edge {
-            score: f32::from_bits(self.scores[at].load(Relaxed)),
-            id: link.id(),
-            protected: link.is_protected(),
-        })
+        (!link.is_empty()).then(|| Edge::of(link, f32::from_bits(self.scores[at].load(Relaxed))))
     }
 }
 
@@ -278,7 +274,7 @@ struct Scratch {
     found: Vec<Scored>,
     /// What was chosen at each level.
     plan: Vec<Vec<Edge>>,
-    kept: Vec<usize>,
+    candidates: Vec<Edge>,
     held: Vec<Edge>,
 }
 
@@ -403,7 +399,7 @@ impl Built {
         let level = self.level(id);
         let (entry, top) = self.entry_point();
         let mut view = View { built: self, query: id };
-        let Scratch { search, found, plan, kept, held } = scratch;
+        let Scratch { search, found, plan, candidates, held } = scratch;
         found.clear();
         found.push(Scored { score: self.between(id, entry), id: entry });
         plan.resize_with(plan.len().max(usize::from(level) + 1), Vec::new);
@@ -418,7 +414,12 @@ impl Built {
             search.take_nearest(found);
             if at <= level {
                 let edges = &mut plan[usize::from(at)];
-                self.choose(found, max_links(self.options.m, at), edges, kept);
+                candidates.clear();
+                candidates.extend(found.iter().map(|f| Edge::new(f.score, f.id)));
+                let max = max_links(self.options.m, at);
+                select(candidates, max, edges, |a, b| {
+                    self.between(candidates[a].id, candidates[b].id)
+                });
                 let (links, range) = self.list(id, at);
                 for (slot, &edge) in range.zip(edges.iter()) {
                     links.set(slot, edge);
@@ -428,7 +429,7 @@ impl Built {
         let parent = self.adopt(id, found, &plan[0], held);
         for (at, edges) in plan.iter().enumerate() {
             for edge in edges.iter().filter(|edge| at > 0 || edge.id != parent) {
-                let back = Edge { id, score: edge.score, protected: false };
+                let back = Edge::new(edge.score, id);
                 self.offer(edge.id, at as u8, back, held);
             }
         }
@@ -440,22 +441,12 @@ impl Built {
         }
     }
 
-    fn choose(&self, found: &[Scored], max: usize, edges: &mut Vec<Edge>, kept: &mut Vec<usize>) {
-        edges.extend(found.iter().map(|f| Edge { score: f.score, id: f.id, protected: false }));
-        select(edges, max, kept, |a, b| self.between(edges[a].id, edges[b].id));
-        kept.sort_unstable();
-        for (to, &from) in kept.iter().enumerate() {
-            edges.swap(to, from);
-        }
-        edges.truncate(kept.len());
-    }
-
     /// Gives the node its one protected link: from the nearest node that has room for it.
     fn adopt(&self, id: NodeId, found: &[Scored], edges: &[Edge], held: &mut Vec<Edge>) -> NodeId {
         let near =
             edges.iter().map(|e| (e.id, e.score)).chain(found.iter().map(|f| (f.id, f.score)));
         for (parent, score) in near {
-            if self.offer(parent, 0, Edge { id, score, protected: true }, held) {
+            if self.offer(parent, 0, Edge { id, score, protected: true, spare: false }, held) {
                 return parent;
             }
         }
@@ -465,7 +456,7 @@ impl Built {
         loop {
             let parent = below[at];
             let score = self.between(id, parent);
-            if self.offer(parent, 0, Edge { id, score, protected: true }, held) {
+            if self.offer(parent, 0, Edge { id, score, protected: true, spare: false }, held) {
                 return parent;
             }
             below.extend(held.iter().filter(|e| e.protected && e.id != id).map(|e| e.id));
@@ -485,17 +476,13 @@ impl Built {
         {
             return false;
         }
-        if held.len() < range.len() {
-            links.set(range.start + held.len(), edge);
-            return true;
+        let change = offer(held, range.len(), edge, |at| self.between(edge.id, held[at].id));
+        let Some(change) = change else { return false };
+        for at in change.demoted {
+            links.set(range.start + at, Edge { spare: true, ..held[at] });
         }
-        match prune(held, edge, |at| self.between(edge.id, held[at].id)) {
-            Choice::Replace(at) => {
-                links.set(range.start + at, edge);
-                true
-            }
-            Choice::Reject => false,
-        }
+        links.set(range.start + change.at, Edge { spare: change.spare, ..edge });
+        true
     }
 
     fn lock(&self, id: NodeId) -> std::sync::MutexGuard<'_, ()> {

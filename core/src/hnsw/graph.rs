@@ -1,9 +1,10 @@
 //! What a search needs of a graph, whether it lives in memory or on pages.
 
-/// A node's number: 31 bits, so that a link has one to spare.
+/// A node's number: 30 bits, so that a link has two to spare.
 pub type NodeId = u32;
 
-/// A link as stored: a node's number and one bit that says whether it is protected from pruning.
+/// A link as stored: a node's number, a bit that says that pruning must keep it, and a bit that says that it only
+/// fills a place that no better link has taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Link(pub u32);
 
@@ -11,21 +12,30 @@ impl Link {
     /// An unused place in a list of links.
     pub const EMPTY: Link = Link(u32::MAX);
     const PROTECTED: u32 = 1 << 31;
+    const SPARE: u32 = 1 << 30;
+    /// The numbers of nodes are below this.
+    pub const MAX_NODES: u32 = Self::SPARE - 1;
 
     /// A link to `id`.
-    pub fn new(id: NodeId, protected: bool) -> Link {
-        debug_assert!(id < Self::PROTECTED - 1);
-        Link(if protected { id | Self::PROTECTED } else { id })
+    pub fn new(id: NodeId, protected: bool, spare: bool) -> Link {
+        debug_assert!(id < Self::MAX_NODES);
+        let protected = if protected { Self::PROTECTED } else { 0 };
+        Link(id | protected | if spare { Self::SPARE } else { 0 })
     }
 
     /// The node it leads to. Not meaningful for [`Link::EMPTY`].
     pub fn id(self) -> NodeId {
-        self.0 & !Self::PROTECTED
+        self.0 & !(Self::PROTECTED | Self::SPARE)
     }
 
     /// Whether pruning must keep it.
     pub fn is_protected(self) -> bool {
         self.0 & Self::PROTECTED != 0 && !self.is_empty()
+    }
+
+    /// Whether it only fills a place.
+    pub fn is_spare(self) -> bool {
+        self.0 & Self::SPARE != 0 && !self.is_empty()
     }
 
     /// Whether nothing is here.

@@ -16,7 +16,7 @@ pub use build::{BuildOptions, Builder, Built, Pushed};
 pub use graph::{Graph, Item, Link, NodeId, Scored};
 pub use order::page_order;
 pub use search::Search;
-pub use select::{Choice, Edge, prune, select};
+pub use select::{Change, Edge, offer, select};
 pub use visited::Visited;
 
 /// The most levels a node can have above level 0.

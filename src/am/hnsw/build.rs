@@ -735,7 +735,8 @@ impl Placed {
     fn links(&self, built: &Built, node: NodeId, level: u8, out: &mut Vec<Link>) {
         built.links(node, level, out);
         for link in out.iter_mut() {
-            *link = Link::new(self.ids[link.id() as usize], link.is_protected());
+            let id = self.ids[link.id() as usize];
+            *link = Link::new(id, link.is_protected(), link.is_spare());
         }
         out.sort_unstable_by_key(|link| link.id());
     }

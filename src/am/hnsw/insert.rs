@@ -4,7 +4,7 @@
 //! Lock order: pages of nodes by rising block, then pages of cells by rising block, then the metapage.
 
 use leanstack_core::hnsw::{
-    Choice, Edge, Link, NodeId, Search, level_of, max_links, max_protected, prune,
+    Change, Edge, Link, NodeId, Search, level_of, max_links, max_protected, offer,
 };
 use leanstack_core::quantize::{Factors, Query, Value};
 use pgrx::pg_sys;
@@ -140,8 +140,28 @@ struct Inserter<'a> {
 /// What a list of links was when it was read, and what is to become of it.
 struct Offer {
     seen: Vec<Link>,
-    /// Position to write to; equal to the number of links seen: append.
-    at: usize,
+    change: Change,
+}
+
+impl Offer {
+    /// The list as it is to be.
+    fn apply(&self, mut link: Edge) -> Vec<Link> {
+        let mut links = self.seen.clone();
+        for &at in &self.change.demoted {
+            links[at] = Link::new(links[at].id(), links[at].is_protected(), true);
+        }
+        link.spare = self.change.spare;
+        match links.get_mut(self.change.at) {
+            Some(place) => *place = link.link(),
+            None => links.push(link.link()),
+        }
+        links
+    }
+}
+
+/// A change that only writes the new edge, to `at`.
+fn write_to(at: usize) -> Change {
+    Change { at, spare: false, demoted: Vec::new() }
 }
 
 impl Inserter<'_> {
@@ -414,7 +434,7 @@ impl Inserter<'_> {
             let edges: Vec<Edge> = found
                 .iter()
                 .filter(|item| codes.get(item.id).is_some_and(|code| code.has_rows))
-                .map(|item| Edge { score: item.score, id: item.id, protected: false })
+                .map(|item| Edge::new(item.score, item.id))
                 .collect();
             chosen.push(self.codes.choose(&edges, max_links(m, level as u8)));
         }
@@ -439,7 +459,7 @@ impl Inserter<'_> {
     ) -> (NodeId, NodeId) {
         let near: Vec<NodeId> =
             chosen[0].iter().map(|e| e.id).chain(ground.iter().map(|item| item.id)).collect();
-        let links: Vec<Link> = chosen[0].iter().map(|e| Link::new(e.id, false)).collect();
+        let links: Vec<Link> = chosen[0].iter().map(Edge::link).collect();
         for &parent in &near {
             // SAFETY: the relation is open and no lock is held.
             if let Some(id) = unsafe { self.create_below(new, parent, &links, &chosen[1..]) } {
@@ -484,8 +504,10 @@ impl Inserter<'_> {
             pgrx::check_for_interrupts!();
             // SAFETY: the relation is open; pages of nodes are locked by rising block.
             unsafe {
-                let offer =
-                    self.weigh(parent, 0, Edge { score: 0.0, id: 0, protected: true }, new)?;
+                self.codes.read([parent]);
+                let score = self.codes.distance(&new.code, parent);
+                let edge = Edge { protected: true, ..Edge::new(score, NO_NODE) };
+                let offer = self.weigh(parent, 0, edge, new)?;
                 let low = WriteGuard::new(self.relation, parent_block.min(target));
                 let high = (parent_block != target)
                     .then(|| WriteGuard::new(self.relation, parent_block.max(target)));
@@ -526,7 +548,8 @@ impl Inserter<'_> {
                     None => node_image,
                     Some(_) => txn.page(parent_page),
                 };
-                self.node_mut(parent_image, parent_slot).set_link(offer.at, Link::new(id, true));
+                self.node_mut(parent_image, parent_slot)
+                    .set_links(layout.m(), &offer.apply(Edge { id, ..edge }));
                 txn.commit();
                 if target != parent_block {
                     space::set_last_used(self.relation, target);
@@ -566,7 +589,7 @@ impl Inserter<'_> {
             if let Some(cell) = cells::cell_mut(image, cell_slot) {
                 page::aux::init(cell, id, version, AuxKind::Upper, AuxPtr::NONE);
                 for (at, edges) in upper_links.iter().enumerate() {
-                    let links: Vec<Link> = edges.iter().map(|e| Link::new(e.id, false)).collect();
+                    let links: Vec<Link> = edges.iter().map(Edge::link).collect();
                     page::aux::set_links(cell, layout.m(), at as u8 + 1, &links);
                 }
             }
@@ -588,7 +611,7 @@ impl Inserter<'_> {
         let layout = self.info.layout;
         for _ in 0..RETRIES {
             pgrx::check_for_interrupts!();
-            let back = Edge { score: edge.score, id, protected: false };
+            let back = Edge::new(edge.score, id);
             // SAFETY: the relation is open; one page is locked at a time.
             unsafe {
                 let Some(offer) = self.weigh(edge.id, level, back, new) else { return };
@@ -602,16 +625,10 @@ impl Inserter<'_> {
                 }
                 let mut txn = WalTxn::new(self.relation, self.build);
                 let image = txn.page(&guard);
-                let link = Link::new(id, false);
+                let links = offer.apply(back);
                 if level == 0 {
-                    self.node_mut(image, slot).set_link(offer.at, link);
+                    self.node_mut(image, slot).set_links(layout.m(), &links);
                 } else if let Some(cell) = cells::cell_mut(image, slot) {
-                    let mut links = current;
-                    links.truncate(layout.m());
-                    match links.get_mut(offer.at) {
-                        Some(at) => *at = link,
-                        None => links.push(link),
-                    }
                     page::aux::set_links(cell, layout.m(), level, &links);
                 }
                 txn.commit();
@@ -668,9 +685,6 @@ impl Inserter<'_> {
         if edge.protected && seen.iter().filter(|l| l.is_protected()).count() >= max_protected(m) {
             return None;
         }
-        if seen.len() < max_links(m, level) {
-            return Some(Offer { at: seen.len(), seen });
-        }
         self.codes.read(seen.iter().map(|link| link.id()).chain([holder]));
         let holder = self.codes.get(holder)?;
         // A link to a node without rows gives way first, unless it is protected.
@@ -678,13 +692,13 @@ impl Inserter<'_> {
             !link.is_protected() && self.codes.get(link.id()).is_none_or(|code| !code.has_rows)
         };
         if let Some(at) = seen.iter().position(gone) {
-            return Some(Offer { at, seen });
+            return Some(Offer { change: write_to(at), seen });
         }
         let edges = self.codes.edges(holder, &seen);
-        match prune(&edges, edge, |at| self.codes.distance(&new.code, edges[at].id)) {
-            Choice::Replace(at) => Some(Offer { at, seen }),
-            Choice::Reject => None,
-        }
+        let change = offer(&edges, max_links(m, level), edge, |at| {
+            self.codes.distance(&new.code, edges[at].id)
+        })?;
+        Some(Offer { change, seen })
     }
 
     /// Makes the node the entry point if it is the highest.

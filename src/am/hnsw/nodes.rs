@@ -83,17 +83,12 @@ impl<'a> Codes<'a> {
             Some(code) => self.distance(code, edges[b].id),
             None => f32::INFINITY,
         });
-        kept.sort_unstable();
-        kept.into_iter().map(|at| edges[at]).collect()
+        kept
     }
 
     /// The edges of a list of links, seen from its holder; their ends were read.
     pub fn edges(&self, holder: &Code, links: &[Link]) -> Vec<Edge> {
-        let edge = |link: &Link| Edge {
-            score: self.distance(holder, link.id()),
-            id: link.id(),
-            protected: link.is_protected(),
-        };
+        let edge = |link: &Link| Edge::of(*link, self.distance(holder, link.id()));
         links.iter().map(edge).collect()
     }
 }

@@ -470,7 +470,7 @@ impl Vacuum<'_> {
                 }
                 let mut txn = WalTxn::new(self.relation, false);
                 if let Some(mut node) = layout.node_mut(txn.page(&guard), slot) {
-                    node.set_link(place, Link::new(child, true));
+                    node.set_link(place, Link::new(child, true, false));
                 }
                 txn.commit();
                 return true;
@@ -508,13 +508,12 @@ impl Vacuum<'_> {
                 found.retain(|f| codes.get(f.id).is_some_and(|code| code.has_rows));
                 for f in &found {
                     if edges.iter().all(|edge| edge.id != f.id) {
-                        edges.push(Edge { score: f.score, id: f.id, protected: false });
+                        edges.push(Edge::new(f.score, f.id));
                     }
                 }
                 edges.sort_by(|a, b| a.score.total_cmp(&b.score));
                 let chosen = codes.choose(&edges, max);
-                let links: Vec<Link> =
-                    chosen.iter().map(|edge| Link::new(edge.id, edge.protected)).collect();
+                let links: Vec<Link> = chosen.iter().map(Edge::link).collect();
                 let guard = WriteGuard::new(self.relation, block);
                 let same =
                     self.list_on(guard.page(), id, slot, level).is_some_and(|now| now == seen);
