@@ -42,15 +42,16 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         pg_sys::genericcostestimate(root, path, loop_count, &raw mut costs);
         let info = (*path).indexinfo;
         let tuples = (*info).tuples;
-        let visited = if tuples > 0.0 {
+        let ef = guc::ef_search() as f64;
+        let (m, share) = if tuples > 0.0 {
             let relation = pg_sys::index_open((*info).indexoid, pg_sys::NoLock as i32);
             let (opened, _) = index::open(relation);
             pg_sys::index_close(relation, pg_sys::NoLock as i32);
-            visited_nodes(tuples, opened.layout.m() as f64, guc::ef_search() as f64)
+            let m = opened.layout.m() as f64;
+            (m, (visited_nodes(tuples, m, ef) / tuples).min(1.0))
         } else {
-            tuples
+            (0.0, 1.0)
         };
-        let share = if tuples > 0.0 { (visited / tuples).min(1.0) } else { 1.0 };
         // All of that is done before the first row comes out.
         let mut startup = costs.indexTotalCost * share;
         let visited_pages = costs.numIndexPages * share;
@@ -67,8 +68,10 @@ pub unsafe extern "C-unwind" fn amcostestimate(
             startup -= visited_pages * (costs.spc_random_page_cost - seq_page_cost);
             startup -= (visited_pages - heap_pages) * seq_page_cost;
         }
-        *startup_cost = startup;
-        *total_cost = costs.indexTotalCost;
+        // Each row that comes out had the links of its node followed, which a selective filter has to pay for.
+        let expansion = 2.0 * m * pg_sys::cpu_operator_cost;
+        *startup_cost = startup + expansion * ef.min(tuples);
+        *total_cost = costs.indexTotalCost + expansion * tuples;
         *selectivity = costs.indexSelectivity;
         *correlation = costs.indexCorrelation;
         *pages = costs.numIndexPages;
