@@ -23,6 +23,65 @@ mod raw {
         pub fn LockBuffer(buffer: Buffer, mode: i32);
         pub fn ReleaseBuffer(buffer: Buffer);
         pub fn UnlockReleaseBuffer(buffer: Buffer);
+        #[cfg(any(feature = "pg14", feature = "pg15"))]
+        pub fn ReadRecentBuffer(
+            relation: pgrx::pg_sys::RelFileNode,
+            fork: i32,
+            block: u32,
+            guess: Buffer,
+        ) -> bool;
+        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+        pub fn ReadRecentBuffer(
+            relation: pgrx::pg_sys::RelFileLocator,
+            fork: i32,
+            block: u32,
+            guess: Buffer,
+        ) -> bool;
+    }
+}
+
+/// Of so many reads of a page, one goes the long way, by which PostgreSQL learns that the page is in use. A guessed
+/// buffer is pinned without that.
+const LONG_WAY: u32 = 16;
+
+/// Pins `block`, in the buffer where it was seen last if it still is there.
+///
+/// # Safety
+/// Called inside a guard; the relation is open; `recent` is as long as the relation.
+#[inline(always)]
+unsafe fn pin(
+    relation: pg_sys::Relation,
+    block: u32,
+    recent: &mut [pg_sys::Buffer],
+    reads: &mut u32,
+) -> pg_sys::Buffer {
+    let guess = &mut recent[block as usize];
+    *reads = reads.wrapping_add(1);
+    // SAFETY: as the caller promises. A wrong guess is found out under the buffer's own lock.
+    unsafe {
+        if *guess != 0 && !reads.is_multiple_of(LONG_WAY) {
+            #[cfg(any(feature = "pg14", feature = "pg15"))]
+            let file = (*relation).rd_node;
+            #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+            let file = (*relation).rd_locator;
+            if raw::ReadRecentBuffer(file, pg_sys::ForkNumber::MAIN_FORKNUM, block, *guess) {
+                if let Some(stats) = (*relation).pgstat_info.as_mut() {
+                    #[cfg(any(feature = "pg14", feature = "pg15"))]
+                    {
+                        stats.t_counts.t_blocks_fetched += 1;
+                        stats.t_counts.t_blocks_hit += 1;
+                    }
+                    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+                    {
+                        stats.counts.blocks_fetched += 1;
+                        stats.counts.blocks_hit += 1;
+                    }
+                }
+                return *guess;
+            }
+        }
+        *guess = raw::ReadBuffer(relation, block);
+        *guess
     }
 }
 
@@ -74,6 +133,8 @@ pub struct PageGraph<'a> {
     relation: pg_sys::Relation,
     info: &'a IndexInfo,
     target: Target<'a>,
+    /// Pages read so far.
+    reads: u32,
     /// Whether a node met earlier had been replaced by another when its links were wanted.
     pub stale: bool,
 }
@@ -86,7 +147,7 @@ impl<'a> PageGraph<'a> {
         info: &'a IndexInfo,
         target: Target<'a>,
     ) -> PageGraph<'a> {
-        PageGraph { relation, info, target, stale: false }
+        PageGraph { relation, info, target, reads: 0, stale: false }
     }
 
     /// Scores nodes of pages of which at most [`PINNED`] are pinned at a time. `ids` are sorted. Gives the first block
@@ -94,7 +155,13 @@ impl<'a> PageGraph<'a> {
     ///
     /// # Safety
     /// Called inside a guard; `out` has room for all.
-    unsafe fn score_sorted(&self, ids: &[NodeId], out: &mut Vec<PageItem>) -> Result<(), u32> {
+    unsafe fn score_sorted(
+        &self,
+        ids: &[NodeId],
+        recent: &mut [pg_sys::Buffer],
+        reads: &mut u32,
+        out: &mut Vec<PageItem>,
+    ) -> Result<(), u32> {
         let layout = &self.info.layout;
         let mut start = 0;
         while start < ids.len() {
@@ -109,7 +176,7 @@ impl<'a> PageGraph<'a> {
                 // SAFETY: the relation is open; the page is pinned until it is released below. What is fetched
                 // ahead may be in the middle of a change, but is not looked at.
                 unsafe {
-                    let buffer = raw::ReadBuffer(self.relation, block);
+                    let buffer = pin(self.relation, block, recent, reads);
                     let page = &*page_of(buffer);
                     for &id in &ids[start..end] {
                         if let Some(range) = layout.range(page, layout.place(id).1) {
@@ -174,6 +241,15 @@ impl<'a> PageGraph<'a> {
             });
         }
         true
+    }
+
+    /// The guesses for blocks up to `block`.
+    fn recent_to(&self, block: u32) -> std::cell::RefMut<'a, Vec<pg_sys::Buffer>> {
+        let mut recent = self.info.recent.borrow_mut();
+        if recent.len() <= block as usize {
+            recent.resize(block as usize + 1, 0);
+        }
+        recent
     }
 
     /// Scores one node; nothing if there is none.
@@ -268,10 +344,12 @@ impl Graph for PageGraph<'_> {
         }
         let (block, slot) = self.info.layout.place(from.id);
         out.reserve(2 * m);
+        let mut recent = self.recent_to(block);
+        let reads = &mut self.reads;
         // SAFETY: one guard around pin, lock and release; nothing in between owns memory, and `out` has room.
         let stale = unsafe {
             pg_guard_ffi_boundary(|| {
-                let buffer = raw::ReadBuffer(self.relation, block);
+                let buffer = pin(self.relation, block, &mut recent, reads);
                 raw::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
                 let page = &*page_of(buffer);
                 let node = page::is_kind(page, Kind::Node)
@@ -293,8 +371,14 @@ impl Graph for PageGraph<'_> {
     fn score(&mut self, ids: &mut [NodeId], out: &mut Vec<PageItem>) -> Result<(), Self::Error> {
         ids.sort_unstable();
         out.reserve(ids.len());
+        let Some(&last) = ids.last() else { return Ok(()) };
+        let mut recent = self.recent_to(self.info.layout.place(last).0);
+        let mut reads = self.reads;
         // SAFETY: one guard around the batch; the frames inside own no memory, and `out` has room for all.
-        let scored = unsafe { pg_guard_ffi_boundary(|| self.score_sorted(ids, out)) };
+        let scored = unsafe {
+            pg_guard_ffi_boundary(|| self.score_sorted(ids, &mut recent, &mut reads, out))
+        };
+        self.reads = reads;
         if let Err(block) = scored {
             corrupt(self.relation, block, "a link leads to a page without nodes");
         }

@@ -27,6 +27,8 @@ pub struct IndexInfo {
     pub dims: usize,
     /// Candidates of an insertion.
     pub ef_construction: usize,
+    /// For each block, the buffer it was last seen in: a guess that saves looking it up.
+    pub recent: RefCell<Vec<pg_sys::Buffer>>,
 }
 
 /// Indexes that this backend used lately, by build id.
@@ -109,6 +111,7 @@ impl IndexInfo {
             kind: opclass::kind_of_number(meta.type_kind)?,
             dims: meta.dims as usize,
             ef_construction: meta.ef_construction.into(),
+            recent: RefCell::default(),
         })
     }
 }
