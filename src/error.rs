@@ -70,3 +70,10 @@ pub fn raise(error: Error) -> ! {
 pub fn unwrap<T>(result: Result<T, Error>) -> T {
     result.unwrap_or_else(|error| raise(error))
 }
+
+/// Raises an error that says what to do.
+#[cold]
+pub fn fail(code: PgSqlErrorCode, message: impl Into<String>, hint: &str) -> ! {
+    ErrorReport::new(code, message.into(), "leanstack").set_hint(hint).report(PgLogLevel::ERROR);
+    unreachable!("an ERROR does not return")
+}

@@ -42,11 +42,10 @@ fn index_check(
 }
 
 fn not_hnsw(oid: pg_sys::Oid) -> ! {
-    ereport!(
-        ERROR,
+    crate::error::fail(
         PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
         format!("relation with OID {} is not an hnsw index", oid.to_u32()),
-        "A partitioned index has none of its own: check the indexes of its partitions."
+        "A partitioned index has none of its own: check the indexes of its partitions.",
     );
 }
 

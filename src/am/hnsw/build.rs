@@ -5,6 +5,7 @@ use leanstack_core::hnsw::{BuildOptions, Builder, Built, Link, NodeId, Pushed, p
 use leanstack_core::metric::Metric;
 use leanstack_core::quantize::{Codec, Repr, Value};
 use pgrx::pg_sys;
+use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::index::{IndexInfo, MEAN_BYTES_PER_PAGE};
@@ -274,11 +275,10 @@ fn choose_repr(kind: TypeKind, _metric: Metric, options: Options, dims: usize) -
         .find(|(_, bytes)| *bytes <= room);
     let quantizable = matches!(kind, TypeKind::Vector | TypeKind::Halfvec);
     let unsupported = |name: &str| {
-        ereport!(
-            ERROR,
+        crate::error::fail(
             PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
             format!("quantization \"{name}\" is not supported for this column type"),
-            "Use quantization = auto or none."
+            "Use quantization = auto or none.",
         );
     };
     let chosen = match options.quantization {
@@ -306,11 +306,10 @@ fn choose_repr(kind: TypeKind, _metric: Metric, options: Options, dims: usize) -
                 Repr::F16 => room / 2,
                 _ => room * 8,
             };
-            ereport!(
-                ERROR,
+            crate::error::fail(
                 PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
                 format!("column cannot have more than {most} dimensions for hnsw index"),
-                "A smaller m leaves more room; quantization = auto stores longer vectors."
+                "A smaller m leaves more room; quantization = auto stores longer vectors.",
             );
         }
     }
@@ -434,14 +433,13 @@ impl BuildState {
             + size_of::<(NodeId, Tid)>() * self.more_rows.len();
         if builder.memory_bytes() + rows_bytes > self.memory_limit {
             let tuples = self.index_tuples;
-            ereport!(
-                NOTICE,
-                PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
-                format!(
-                    "hnsw graph no longer fits into maintenance_work_mem after {tuples} tuples"
-                ),
-                "Increase maintenance_work_mem to speed up builds."
+            let message = format!(
+                "hnsw graph no longer fits into maintenance_work_mem after {tuples} tuples"
             );
+            ErrorReport::new(PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, message, "ambuild")
+                .set_detail("Building will take significantly more time.")
+                .set_hint("Increase maintenance_work_mem to speed up builds.")
+                .report(PgLogLevel::NOTICE);
             // SAFETY: as above.
             unsafe { self.flush() };
             enter(Phase::Insert);

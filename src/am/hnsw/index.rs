@@ -43,11 +43,10 @@ pub fn corrupt(relation: pg_sys::Relation, block: u32, what: &str) -> ! {
     // SAFETY: every caller holds the relation open.
     let name = unsafe { std::ffi::CStr::from_ptr((*(*relation).rd_rel).relname.data.as_ptr()) };
     let name = name.to_string_lossy().into_owned();
-    ereport!(
-        ERROR,
+    crate::error::fail(
         PgSqlErrorCode::ERRCODE_INDEX_CORRUPTED,
         format!("index \"{name}\" is damaged at block {block}: {what}"),
-        "Rebuild it with REINDEX INDEX CONCURRENTLY and look for the cause in the storage."
+        "Rebuild it with REINDEX INDEX CONCURRENTLY and look for the cause in the storage.",
     );
 }
 

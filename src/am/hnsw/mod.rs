@@ -31,7 +31,6 @@ fn hnsw_handler(_fcinfo: pg_sys::FunctionCallInfo) -> PgBox<pg_sys::IndexAmRouti
     am.amsupport = opclass::SUPPORT_FUNCTIONS;
     am.amcanorderbyop = true;
     am.amoptionalkey = true;
-    // Other backends must not delete what a parallel worker has yet to see: vacuum is the leader's.
     am.amparallelvacuumoptions = pg_sys::VACUUM_OPTION_PARALLEL_BULKDEL as u8;
     am.ambuild = Some(build::ambuild);
     am.ambuildempty = Some(build::ambuildempty);

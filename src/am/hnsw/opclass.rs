@@ -62,11 +62,10 @@ pub unsafe fn of(relation: pg_sys::Relation) -> (TypeKind, Metric) {
     match parsed {
         Some(parsed) => parsed,
         None => {
-            ereport!(
-                ERROR,
+            crate::error::fail(
                 PgSqlErrorCode::ERRCODE_INVALID_OBJECT_DEFINITION,
                 format!("support function 1 of the hnsw operator class returned \"{name}\""),
-                "It must return a type and a metric, such as \"vector l2\"."
+                "It must return a type and a metric, such as \"vector l2\".",
             );
         }
     }
