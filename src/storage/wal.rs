@@ -32,7 +32,9 @@ impl<'g> WalTxn<'g> {
         WalTxn { state, direct: Vec::new(), guards: PhantomData }
     }
 
-    /// The page of `guard`, to change. Each guard at most once, at most `MAX_GENERIC_XLOG_PAGES` in all.
+    /// The page of `guard`, to change. Each guard at most once, at most `MAX_GENERIC_XLOG_PAGES` in all, and in the
+    /// lock order of the access method: recovery locks the pages of a record in the order of these calls and holds
+    /// them together, while scans of a standby lock the same pages.
     pub fn page(&mut self, guard: &'g WriteGuard) -> &'g mut Page {
         if self.state.is_null() {
             self.direct.push(guard.buffer());

@@ -335,6 +335,7 @@ impl Inserter<'_> {
                     _ => None,
                 };
                 let mut txn = WalTxn::new(self.relation, self.build);
+                let node_image = txn.page(&node_page);
                 let cell_image = txn.page(&cell_page);
                 let Some(new_slot) = cells::add(cell_image, bytes) else { continue };
                 let next = head.unwrap_or(AuxPtr::NONE);
@@ -343,7 +344,6 @@ impl Inserter<'_> {
                     page::aux::set_rows(cell, &[new.tid]);
                 }
                 let new_cell = AuxPtr { block: cell_page.block(), slot: new_slot };
-                let node_image = txn.page(&node_page);
                 match (upper, &upper_page) {
                     (None, _) => self.node_mut(node_image, slot).set_aux(new_cell),
                     (Some(upper), None) => set_next(cell_image, upper.slot, new_cell),
@@ -379,10 +379,10 @@ impl Inserter<'_> {
             let mut rows: Vec<Tid> = page::aux::rows(cell).collect();
             rows.push(tid);
             let mut txn = WalTxn::new(self.relation, self.build);
+            self.node_mut(txn.page(node_page), slot).set_factors(factors);
             if let Some(cell) = cells::cell_mut(txn.page(&cell_page), head.slot) {
                 page::aux::set_rows(cell, &rows);
             }
-            self.node_mut(txn.page(node_page), slot).set_factors(factors);
             txn.commit();
         }
         true
@@ -534,6 +534,7 @@ impl Inserter<'_> {
                 let upper = self.upper_page(new.level);
                 let mut txn = WalTxn::new(self.relation, self.build);
                 let node_image = txn.page(node_page);
+                let parent_image = high.is_some().then(|| txn.page(parent_page));
                 let upper_image = upper.as_ref().map(|guard| txn.page(guard));
                 let id = self.put_node(
                     node_image,
@@ -544,10 +545,7 @@ impl Inserter<'_> {
                     upper.as_ref(),
                     upper_links,
                 );
-                let parent_image = match &high {
-                    None => node_image,
-                    Some(_) => txn.page(parent_page),
-                };
+                let parent_image = parent_image.unwrap_or(node_image);
                 self.node_mut(parent_image, parent_slot)
                     .set_links(layout.m(), &offer.apply(Edge { id, ..edge }));
                 txn.commit();

@@ -91,6 +91,7 @@ unsafe fn count_scan(scan: pg_sys::IndexScanDesc) {
     // SAFETY: as the caller promises; this is the macro pgstat_count_index_scan.
     unsafe {
         let relation = (*scan).indexRelation;
+        #[cfg(not(feature = "pg14"))]
         if (*relation).pgstat_info.is_null() && (*relation).pgstat_enabled {
             pg_sys::pgstat_assoc_relation(relation);
         }

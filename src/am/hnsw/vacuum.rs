@@ -214,15 +214,15 @@ impl Vacuum<'_> {
                 }
                 let aux_page = WriteGuard::new(self.relation, cell.at.block);
                 let mut txn = WalTxn::new(self.relation, false);
-                if let Some(bytes) = cells::cell_mut(txn.page(&aux_page), cell.at.slot) {
-                    page::aux::set_rows(bytes, &alive);
-                }
                 // A row that moves to the node is on both pages of one record, so that it is never in neither.
                 if let Some(tid) = moved {
                     first = tid;
                     if let Some(mut node) = layout.node_mut(txn.page(guard), slot) {
                         node.set_tid(tid);
                     }
+                }
+                if let Some(bytes) = cells::cell_mut(txn.page(&aux_page), cell.at.slot) {
+                    page::aux::set_rows(bytes, &alive);
                 }
                 txn.commit();
             }
