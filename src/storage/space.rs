@@ -37,8 +37,7 @@ pub unsafe fn set_last_used(relation: pg_sys::Relation, block: u32) {
 /// `relation` is open and locked.
 pub unsafe fn find(relation: pg_sys::Relation, bytes: usize) -> Option<u32> {
     // SAFETY: as the caller promises.
-    let block = unsafe { pg_sys::GetPageWithFreeSpace(relation, bytes) };
-    (block != pg_sys::InvalidBlockNumber).then_some(block)
+    unsafe { existing(relation, pg_sys::GetPageWithFreeSpace(relation, bytes)) }
 }
 
 /// Tells the free space map how much is free on `block`, and asks for another page with `bytes`.
@@ -52,9 +51,21 @@ pub unsafe fn find_other(
     bytes: usize,
 ) -> Option<u32> {
     // SAFETY: as the caller promises.
-    let block =
-        unsafe { pg_sys::RecordAndGetPageWithFreeSpace(relation, block, free_bytes, bytes) };
-    (block != pg_sys::InvalidBlockNumber).then_some(block)
+    unsafe {
+        let block = pg_sys::RecordAndGetPageWithFreeSpace(relation, block, free_bytes, bytes);
+        existing(relation, block)
+    }
+}
+
+/// The map is not logged: after a crash it may name a page that is gone.
+unsafe fn existing(relation: pg_sys::Relation, block: u32) -> Option<u32> {
+    if block == pg_sys::InvalidBlockNumber {
+        return None;
+    }
+    let main = pg_sys::ForkNumber::MAIN_FORKNUM;
+    // SAFETY: the caller holds the relation open.
+    let blocks = unsafe { pg_sys::RelationGetNumberOfBlocksInFork(relation, main) };
+    (block < blocks).then_some(block)
 }
 
 /// Tells the free space map how much is free on `block`.
@@ -64,6 +75,19 @@ pub unsafe fn find_other(
 pub unsafe fn record(relation: pg_sys::Relation, block: u32, free_bytes: usize) {
     // SAFETY: as the caller promises.
     unsafe { pg_sys::RecordPageWithFreeSpace(relation, block, free_bytes) }
+}
+
+/// Tells everybody that `bytes` are free on `block`, a page just made: backends that come and go would each make
+/// their own otherwise.
+///
+/// # Safety
+/// `relation` is open and locked.
+pub unsafe fn offer(relation: pg_sys::Relation, block: u32, bytes: usize) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        pg_sys::RecordPageWithFreeSpace(relation, block, bytes);
+        pg_sys::FreeSpaceMapVacuumRange(relation, block, block + 1);
+    }
 }
 
 /// Makes what [`record`] noted findable.
@@ -79,8 +103,20 @@ pub unsafe fn publish(relation: pg_sys::Relation) {
 pub fn reuse_stamp() -> u32 {
     // SAFETY: reads shared state of the server.
     let next = unsafe { pg_sys::ReadNextFullTransactionId() }.value as u32;
-    // Every snapshot taken before now has seen no more than the transaction before the next one. 0 means "at once".
-    next.wrapping_sub(1).max(1)
+    // The horizon of a snapshot taken before now may be the next transaction itself, when none is running; so that one
+    // must be over too, not only those before it. 0 means "at once".
+    next.max(1)
+}
+
+/// Uses up a transaction number, where that is allowed, so that a stamp is past as soon as the snapshots of its time
+/// are gone, and not one writing transaction later.
+pub fn pass_stamp() {
+    // SAFETY: called inside a transaction; parallel workers and their leader may not begin numbers.
+    unsafe {
+        if !pg_sys::IsInParallelMode() && pg_sys::ParallelWorkerNumber < 0 {
+            pg_sys::GetTopTransactionId();
+        }
+    }
 }
 
 /// Whether no snapshot is as old any more as the moment of a [`reuse_stamp`].
@@ -91,9 +127,9 @@ pub unsafe fn is_past(heap: pg_sys::Relation, stamp: u32) -> bool {
     // SAFETY: as the caller promises.
     unsafe {
         let next = pg_sys::ReadNextFullTransactionId().value;
-        // The stamp is the low half of a number below `next`; take the latest there can be.
+        // The stamp is the low half of a number not above `next` (or 1 for 0); take the latest there can be.
         let mut value = next & !0xFFFF_FFFF | u64::from(stamp);
-        if value > next {
+        if value > next + 1 {
             match value.checked_sub(1 << 32) {
                 Some(earlier) => value = earlier,
                 None => return true,

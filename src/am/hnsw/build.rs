@@ -674,6 +674,13 @@ impl Placed {
             }
         }
         let first_aux_block = first_block + node_pages.len() as u32;
+        if !layout.has_numbers(first_aux_block) {
+            ereport!(
+                ERROR,
+                PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+                format!("hnsw index cannot have {} nodes: node numbers are used up", built.len())
+            );
+        }
         let mut placed = Placed {
             ids,
             node_pages,

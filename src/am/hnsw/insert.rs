@@ -758,10 +758,25 @@ impl Inserter<'_> {
         // SAFETY: the relation is open; the page is the only one locked.
         unsafe {
             let guard = WriteGuard::extend(self.relation, pg_sys::ForkNumber::MAIN_FORKNUM);
+            let block = guard.block();
+            if !self.info.layout.has_numbers(block) {
+                ereport!(
+                    ERROR,
+                    PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+                    format!(
+                        "hnsw index cannot have nodes on block {block}: node numbers are used up"
+                    )
+                );
+            }
             let mut txn = WalTxn::new(self.relation, self.build);
             self.info.layout.init(txn.new_page(&guard));
             txn.commit();
-            guard.block()
+            let free_bytes = self.info.layout.free_bytes(guard.page());
+            drop(guard);
+            if !self.build {
+                space::offer(self.relation, block, free_bytes);
+            }
+            block
         }
     }
 

@@ -262,6 +262,12 @@ impl Layout {
         block * u32::from(self.slots) + u32::from(slot)
     }
 
+    /// Whether all slots of a page have numbers that fit a link.
+    pub fn has_numbers(&self, block: u32) -> bool {
+        // The last two of 31 bits are left out: with the protecting bit one would be the empty link.
+        (u64::from(block) + 1) * u64::from(self.slots) < u64::from(u32::MAX >> 1)
+    }
+
     /// The page and slot of a node.
     #[inline(always)]
     pub fn place(&self, id: NodeId) -> (u32, u16) {

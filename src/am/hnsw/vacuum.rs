@@ -118,9 +118,11 @@ impl Vacuum<'_> {
                 }
                 let mut chained = Vec::new();
                 let mut inline_dead = Vec::new();
+                let mut has_freed = false;
                 for slot in 0..layout.slots() {
                     let Some(node) = layout.node(guard.page(), slot) else { continue };
                     if node.state() != State::Live {
+                        has_freed = true;
                         continue;
                     }
                     if self.has_chain((layout.id(block, slot), node.version()), node.aux()) {
@@ -152,6 +154,12 @@ impl Vacuum<'_> {
                     if kept == 0 {
                         self.dead.insert(layout.id(block, slot));
                     }
+                }
+                if has_freed {
+                    // Whoever came before the slots could be used again took the page off the map.
+                    let free_bytes = layout.free_bytes(guard.page());
+                    drop(guard);
+                    space::record(self.relation, block, free_bytes);
                 }
             }
         }
@@ -595,6 +603,7 @@ impl Vacuum<'_> {
         let mut dead: Vec<NodeId> = self.dead.iter().copied().collect();
         dead.sort_unstable();
         let stamp = space::reuse_stamp();
+        space::pass_stamp();
         for same_page in dead.chunk_by(|&a, &b| layout.place(a).0 == layout.place(b).0) {
             vacuum_pause();
             let (block, _) = layout.place(same_page[0]);
