@@ -59,7 +59,8 @@ unsafe fn pin(
     *reads = reads.wrapping_add(1);
     // SAFETY: as the caller promises. A wrong guess is found out under the buffer's own lock.
     unsafe {
-        if *guess != 0 && !reads.is_multiple_of(LONG_WAY) {
+        // Early releases of 14 looked for a guess at a temporary table's buffer among the shared ones.
+        if *guess > 0 && !reads.is_multiple_of(LONG_WAY) {
             #[cfg(any(feature = "pg14", feature = "pg15"))]
             let file = (*relation).rd_node;
             #[cfg(not(any(feature = "pg14", feature = "pg15")))]
@@ -247,7 +248,14 @@ impl<'a> PageGraph<'a> {
     fn recent_to(&self, block: u32) -> std::cell::RefMut<'a, Vec<pg_sys::Buffer>> {
         let mut recent = self.info.recent.borrow_mut();
         if recent.len() <= block as usize {
-            recent.resize(block as usize + 1, 0);
+            let main = pg_sys::ForkNumber::MAIN_FORKNUM;
+            // SAFETY: the relation is open.
+            let blocks =
+                unsafe { pg_sys::RelationGetNumberOfBlocksInFork(self.relation, main) } as usize;
+            if blocks <= block as usize {
+                corrupt(self.relation, block, "a link leads past the end");
+            }
+            recent.resize(blocks, 0);
         }
         recent
     }

@@ -23,6 +23,8 @@ use crate::types::value::detoast;
 const EF_UNCHANGED: usize = 10;
 /// How often a list that changes under us is read again before its link is given up. A protected link never is.
 const RETRIES: usize = 3;
+/// How often a row is inserted anew because vacuum emptied all the nodes that were found for it.
+const SEARCHES: usize = 100;
 /// Rows of the first cell of a chain, and of the largest.
 const CELL_ROWS: std::ops::RangeInclusive<usize> = 8..=600;
 
@@ -166,8 +168,9 @@ fn write_to(at: usize) -> Change {
 
 impl Inserter<'_> {
     unsafe fn insert(&mut self, new: &NewNode, query: &Query, unchanged: bool) {
-        loop {
+        for _ in 0..SEARCHES {
             pgrx::check_for_interrupts!();
+            self.codes.forget();
             // SAFETY: the relation is open and no lock is held, here and below.
             unsafe {
                 let meta = index::read_meta(self.relation);
@@ -192,10 +195,16 @@ impl Inserter<'_> {
                 if self.add_to_equal(new, query, &ground) {
                     return;
                 }
-                self.insert_node(new, &ground, &found);
-                return;
+                if self.insert_node(new, &ground, &found) {
+                    return;
+                }
             }
         }
+        ereport!(
+            ERROR,
+            PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+            "no node of the hnsw index can take another link"
+        );
     }
 
     /// The nearest nodes with rows, at each level up to the new node's.
@@ -424,7 +433,13 @@ impl Inserter<'_> {
     }
 
     /// Adds the new node with its links, the protected link to it first, then the other links back.
-    unsafe fn insert_node(&mut self, new: &NewNode, ground: &[PageItem], upper: &[Vec<PageItem>]) {
+    /// False if no node that was found can take the protected link any more.
+    unsafe fn insert_node(
+        &mut self,
+        new: &NewNode,
+        ground: &[PageItem],
+        upper: &[Vec<PageItem>],
+    ) -> bool {
         let m = self.info.layout.m();
         let levels = std::iter::once(ground).chain(upper.iter().map(Vec::as_slice));
         let mut chosen: Vec<Vec<Edge>> = Vec::new();
@@ -440,7 +455,7 @@ impl Inserter<'_> {
         }
         // SAFETY: the relation is open and no lock is held.
         unsafe {
-            let (id, parent) = self.create(new, ground, &chosen);
+            let Some((id, parent)) = self.create(new, ground, &chosen) else { return false };
             for (level, edges) in chosen.iter().enumerate() {
                 for edge in edges.iter().filter(|edge| level > 0 || edge.id != parent) {
                     self.link_back(edge, level as u8, id, new);
@@ -448,6 +463,7 @@ impl Inserter<'_> {
             }
             self.raise_entry(id, new.level);
         }
+        true
     }
 
     /// Writes the node and the protected link to it. Gives its number and the node that holds that link.
@@ -456,44 +472,48 @@ impl Inserter<'_> {
         new: &NewNode,
         ground: &[PageItem],
         chosen: &[Vec<Edge>],
-    ) -> (NodeId, NodeId) {
+    ) -> Option<(NodeId, NodeId)> {
         let near: Vec<NodeId> =
             chosen[0].iter().map(|e| e.id).chain(ground.iter().map(|item| item.id)).collect();
         let links: Vec<Link> = chosen[0].iter().map(Edge::link).collect();
+        let most = max_protected(self.info.layout.m());
         for &parent in &near {
             // SAFETY: the relation is open and no lock is held.
-            if let Some(id) = unsafe { self.create_below(new, parent, &links, &chosen[1..]) } {
-                return (id, parent);
+            let id = unsafe { self.create_below(new, parent, most, &links, &chosen[1..]) };
+            if let Some(id) = id {
+                return Some((id, parent));
             }
         }
         // All are full: somewhere below the nearest of them is one that is not.
-        let mut below = near;
-        below.truncate(1);
+        let mut below = vec![near[0]];
         let mut at = 0;
         while at < below.len() {
             let parent = below[at];
             // SAFETY: as above.
             unsafe {
-                if let Some(id) = self.create_below(new, parent, &links, &chosen[1..]) {
-                    return (id, parent);
+                if let Some(id) = self.create_below(new, parent, most, &links, &chosen[1..]) {
+                    return Some((id, parent));
                 }
                 let children = self.read_links(parent, 0).unwrap_or_default();
                 below.extend(children.iter().filter(|l| l.is_protected()).map(|l| l.id()));
             }
             at += 1;
         }
-        ereport!(
-            ERROR,
-            PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
-            "no node of the hnsw index can take another link"
-        );
+        // All below have lost their rows, and vacuum has yet to take them away. Until then, more than usual.
+        near.into_iter().find_map(|parent| {
+            let most = max_links(self.info.layout.m(), 0);
+            // SAFETY: as above.
+            let id = unsafe { self.create_below(new, parent, most, &links, &chosen[1..]) }?;
+            Some((id, parent))
+        })
     }
 
-    /// Writes the node, if `parent` has room for a protected link.
+    /// Writes the node, if `parent` holds fewer than `most_protected` protected links.
     unsafe fn create_below(
         &mut self,
         new: &NewNode,
         parent: NodeId,
+        most_protected: usize,
         links: &[Link],
         upper_links: &[Vec<Edge>],
     ) -> Option<NodeId> {
@@ -507,7 +527,7 @@ impl Inserter<'_> {
                 self.codes.read([parent]);
                 let score = self.codes.distance(&new.code, parent);
                 let edge = Edge { protected: true, ..Edge::new(score, NO_NODE) };
-                let offer = self.weigh(parent, 0, edge, new)?;
+                let offer = self.weigh(parent, 0, edge, most_protected, new)?;
                 let low = WriteGuard::new(self.relation, parent_block.min(target));
                 let high = (parent_block != target)
                     .then(|| WriteGuard::new(self.relation, parent_block.max(target)));
@@ -612,7 +632,7 @@ impl Inserter<'_> {
             let back = Edge::new(edge.score, id);
             // SAFETY: the relation is open; one page is locked at a time.
             unsafe {
-                let Some(offer) = self.weigh(edge.id, level, back, new) else { return };
+                let Some(offer) = self.weigh(edge.id, level, back, 0, new) else { return };
                 let Some((block, slot)) = self.list_place(edge.id, level) else { return };
                 let guard = WriteGuard::new(self.relation, block);
                 let Some(current) = self.list_on(guard.page(), edge.id, slot, level) else {
@@ -669,18 +689,23 @@ impl Inserter<'_> {
     }
 
     /// Decides where in the list of `holder` a link to the new node would go; nothing if it brings nothing, or, for a
-    /// protected one, if the holder has enough of those.
+    /// protected one, if the holder has `most_protected` of those.
     unsafe fn weigh(
         &mut self,
         holder: NodeId,
         level: u8,
         edge: Edge,
+        most_protected: usize,
         new: &NewNode,
     ) -> Option<Offer> {
         let m = self.info.layout.m();
         // SAFETY: the relation is open and no lock is held.
         let seen = unsafe { self.read_links(holder, level)? };
-        if edge.protected && seen.iter().filter(|l| l.is_protected()).count() >= max_protected(m) {
+        if edge.protected && seen.iter().filter(|l| l.is_protected()).count() >= most_protected {
+            return None;
+        }
+        // Vacuum may have found the new node meanwhile and linked to it.
+        if seen.iter().any(|link| link.id() == edge.id) {
             return None;
         }
         self.codes.read(seen.iter().map(|link| link.id()).chain([holder]));

@@ -60,6 +60,11 @@ impl<'a> Codes<'a> {
         }
     }
 
+    /// Forgets all that was read.
+    pub fn forget(&mut self) {
+        self.known.clear();
+    }
+
     /// A code read before.
     pub fn get(&self, id: NodeId) -> Option<&Code> {
         self.known.get(&id)

@@ -264,8 +264,7 @@ impl Layout {
 
     /// Whether all slots of a page have numbers that fit a link.
     pub fn has_numbers(&self, block: u32) -> bool {
-        // The last two of 31 bits are left out: with the protecting bit one would be the empty link.
-        (u64::from(block) + 1) * u64::from(self.slots) < u64::from(u32::MAX >> 1)
+        (u64::from(block) + 1) * u64::from(self.slots) <= u64::from(Link::MAX_NODES)
     }
 
     /// The page and slot of a node.
