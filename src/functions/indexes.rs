@@ -27,7 +27,8 @@ fn index_check(
         require_owner(oid);
         let heap = pg_sys::table_open(heap_oid, lock);
         let relation = pg_sys::index_open(oid, lock);
-        if !hnsw::is_hnsw(relation) {
+        let has_pages = (*(*relation).rd_rel).relkind == pg_sys::RELKIND_INDEX as std::ffi::c_char;
+        if !has_pages || !hnsw::is_hnsw(relation) {
             not_hnsw(oid);
         }
         let findings = hnsw::check(heap, relation);

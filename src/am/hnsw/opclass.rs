@@ -47,11 +47,20 @@ pub fn metric_of_number(number: u8) -> Option<Metric> {
 /// # Safety
 /// `relation` is an open index.
 pub unsafe fn of(relation: pg_sys::Relation) -> (TypeKind, Metric) {
-    // SAFETY: as the caller promises; the support function takes nothing and returns text.
+    // SAFETY: as the caller promises; the support function takes nothing and returns text. It is in the language SQL,
+    // which asks for a snapshot, and ON COMMIT DELETE ROWS rebuilds indexes when there is none.
     let name = unsafe {
         let function = pg_sys::index_getprocinfo(relation, 1, NAME_FUNCTION);
+        let without_snapshot = !pg_sys::ActiveSnapshotSet();
+        if without_snapshot {
+            pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+        }
         let datum = pg_sys::FunctionCall0Coll(function, pg_sys::InvalidOid);
-        String::from_datum(datum, false)
+        let name = String::from_datum(datum, false);
+        if without_snapshot {
+            pg_sys::PopActiveSnapshot();
+        }
+        name
     };
     let name = name.unwrap_or_default();
     let parsed = name.split_once(' ').and_then(|(kind, metric)| {
