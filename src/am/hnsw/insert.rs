@@ -499,9 +499,10 @@ impl Inserter<'_> {
             }
             at += 1;
         }
-        // All below have lost their rows, and vacuum has yet to take them away. Until then, more than usual.
+        // All below have lost their rows, and vacuum has yet to take them away. Until then, more than usual, but for
+        // one place that vacuum needs to hand over what is below them.
         near.into_iter().find_map(|parent| {
-            let most = max_links(self.info.layout.m(), 0);
+            let most = max_links(self.info.layout.m(), 0) - 1;
             // SAFETY: as above.
             let id = unsafe { self.create_below(new, parent, most, &links, &chosen[1..]) }?;
             Some((id, parent))

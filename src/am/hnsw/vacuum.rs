@@ -2,14 +2,15 @@
 //!
 //! 1. Dead rows are removed, page by page. From then on nobody links to a node that has none left.
 //! 2. Insertions under way, which may have seen such nodes alive, are waited for.
-//! 3. Nodes below a dead node in the tree of protected links are handed to the nearest living node above it.
+//! 3. Nodes below a dead node in the tree of protected links are handed to the nearest living node above it; then
+//!    the root and the entry point move away from dead nodes.
 //! 4. Lists with dead nodes get other links in their place.
 //! 5. Dead nodes are marked. Scans may still pass through them; their slots are used again when no scan can.
 //!
 //! Each step is complete in itself: after a crash between any two WAL records every living node is still reachable,
 //! and the next vacuum finds the nodes without rows again.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use leanstack_core::hnsw::{Edge, Link, NodeId, Search, max_links, max_protected};
 use pgrx::pg_sys;
@@ -61,8 +62,9 @@ pub unsafe extern "C-unwind" fn ambulkdelete(
         if !vacuum.dead.is_empty() {
             vacuum.drain_insertions();
             vacuum.survey();
-            vacuum.replace_entry();
-            vacuum.hand_over();
+            let root = vacuum.living_root();
+            vacuum.hand_over(root);
+            vacuum.replace_entry(root);
             vacuum.repair();
             (*stats).pages_deleted = 0;
             vacuum.bury();
@@ -320,13 +322,18 @@ impl Vacuum<'_> {
         }
     }
 
-    /// Moves the entry point and the root away from dead nodes: the root to the first living node below it, so that
-    /// what hangs there hangs from the root and from nothing else.
-    unsafe fn replace_entry(&self) {
-        // SAFETY: one page is locked at a time.
+    /// The root, or the first living node below it. What hangs from a dead root is handed to that one before it
+    /// becomes the root, so that at no time anything is out of the root's reach.
+    unsafe fn living_root(&self) -> NodeId {
+        // SAFETY: no lock is held.
+        let heir = unsafe { self.first_living_below(index::read_meta(self.relation).root) };
+        heir.or(self.highest.map(|(id, _)| id)).unwrap_or(NO_NODE)
+    }
+
+    /// Moves the entry point and the root away from dead nodes.
+    unsafe fn replace_entry(&self, root: NodeId) {
+        // SAFETY: one page is locked.
         unsafe {
-            let root = index::read_meta(self.relation).root;
-            let heir = self.first_living_below(root);
             let guard = WriteGuard::new(self.relation, META_BLOCK);
             let Some(mut meta) = Meta::read(guard.page()) else {
                 corrupt(self.relation, META_BLOCK, "not a metapage of an hnsw index");
@@ -340,7 +347,7 @@ impl Vacuum<'_> {
                 (meta.entry, meta.entry_level) = self.highest.unwrap_or((NO_NODE, 0));
             }
             if root_dead {
-                meta.root = heir.or(self.highest.map(|(id, _)| id)).unwrap_or(NO_NODE);
+                meta.root = root;
             }
             let mut txn = WalTxn::new(self.relation, false);
             meta.write(txn.page(&guard));
@@ -351,14 +358,17 @@ impl Vacuum<'_> {
     /// The first living node met going down protected links through dead ones.
     unsafe fn first_living_below(&self, root: NodeId) -> Option<NodeId> {
         let mut below = vec![root];
+        let mut met = HashSet::from([root]);
         let mut at = 0;
         while at < below.len() {
+            vacuum_pause();
             let id = below[at];
             if !self.dead.contains(&id) {
-                return Some(id);
+                return (id != NO_NODE).then_some(id);
             }
             // SAFETY: no lock is held.
-            below.extend(unsafe { self.children(id) });
+            let children = unsafe { self.children(id) };
+            below.extend(children.into_iter().filter(|&child| met.insert(child)));
             at += 1;
         }
         None
@@ -378,50 +388,58 @@ impl Vacuum<'_> {
     }
 
     /// Step 3. Protected links to dead nodes stay until all that hangs below them hangs elsewhere as well.
-    unsafe fn hand_over(&self) {
-        // SAFETY: one page is locked at a time.
-        unsafe {
-            let root = index::read_meta(self.relation).root;
-            for &dead in &self.dead {
-                vacuum_pause();
-                let mut above = dead;
-                while self.dead.contains(&above) {
-                    match self.parent.get(&above) {
-                        Some(&parent) => above = parent,
-                        None => above = root,
-                    }
-                    if above == NO_NODE {
-                        break;
-                    }
-                }
+    unsafe fn hand_over(&self, root: NodeId) {
+        if root == NO_NODE {
+            return;
+        }
+        let mut holders: HashMap<NodeId, VecDeque<NodeId>> = HashMap::new();
+        for &dead in &self.dead {
+            vacuum_pause();
+            let above = self.living_above(dead, root);
+            // SAFETY: one page is locked at a time.
+            unsafe {
                 for child in self.children(dead) {
-                    if !self.dead.contains(&child) && child != root && above != NO_NODE {
-                        self.adopt(above, child);
+                    if !self.dead.contains(&child) && child != root {
+                        let holders = holders.entry(above).or_insert_with(|| [above].into());
+                        self.adopt(holders, child);
                     }
                 }
             }
         }
     }
 
-    /// Gives `child` a protected link from `above` or from a node below it.
-    unsafe fn adopt(&self, above: NodeId, child: NodeId) {
-        let mut holders = vec![above];
-        let mut at = 0;
-        while at < holders.len() {
-            let holder = holders[at];
-            at += 1;
+    /// The nearest living node above a dead one.
+    fn living_above(&self, dead: NodeId, root: NodeId) -> NodeId {
+        let mut above = dead;
+        // No way up is longer than there are dead nodes, unless the links go round in a circle.
+        for _ in 0..=self.dead.len() {
+            if !self.dead.contains(&above) {
+                return above;
+            }
+            above = self.parent.get(&above).copied().unwrap_or(root);
+        }
+        corrupt(self.relation, self.info.layout.place(dead).0, "protected links form a circle");
+    }
+
+    /// Gives `child` a protected link from the first of `holders`, all below one living node, that has room. Those
+    /// without room give way to the nodes below them for good: nobody takes living nodes' links while vacuum runs.
+    unsafe fn adopt(&self, holders: &mut VecDeque<NodeId>, child: NodeId) {
+        while let Some(&holder) = holders.front() {
+            if holder == child {
+                // A vacuum that did not come to its end has done this.
+                return;
+            }
             // SAFETY: no lock is held.
             unsafe {
-                if holder != child && self.try_adopt(holder, child) {
+                if self.try_adopt(holder, child) {
                     return;
                 }
                 let children = self.children(holder);
                 if children.contains(&child) {
                     return;
                 }
-                holders.extend(
-                    children.into_iter().filter(|id| !self.dead.contains(id) && *id != child),
-                );
+                holders.pop_front();
+                holders.extend(children.into_iter().filter(|id| !self.dead.contains(id)));
             }
         }
         corrupt(self.relation, self.info.layout.place(child).0, "no living node can take a link");
