@@ -4,6 +4,7 @@
 //! nothing: the transaction's abort frees locks and pins.
 
 use pgrx::pg_sys;
+use pgrx::prelude::*;
 
 use super::page::Page;
 
@@ -23,6 +24,13 @@ pub unsafe fn page_of(buffer: pg_sys::Buffer) -> *mut Page {
     }
 }
 
+/// Raises an error for the number that means "no page": to PostgreSQL it would mean "a new page".
+fn require(block: u32) {
+    if block == pg_sys::InvalidBlockNumber {
+        ereport!(ERROR, PgSqlErrorCode::ERRCODE_INDEX_CORRUPTED, "an index leads to no page");
+    }
+}
+
 /// A page, pinned and share-locked.
 pub struct ReadGuard {
     buffer: pg_sys::Buffer,
@@ -34,6 +42,7 @@ impl ReadGuard {
     /// # Safety
     /// `relation` is open and locked, and no lock held by this backend is on the same page.
     pub unsafe fn new(relation: pg_sys::Relation, block: u32) -> ReadGuard {
+        require(block);
         // SAFETY: as the caller promises.
         unsafe {
             let buffer = pg_sys::ReadBuffer(relation, block);
@@ -71,6 +80,7 @@ impl WriteGuard {
     /// # Safety
     /// As for [`ReadGuard::new`]; further, the caller keeps to the lock order of its access method.
     pub unsafe fn new(relation: pg_sys::Relation, block: u32) -> WriteGuard {
+        require(block);
         // SAFETY: as the caller promises.
         unsafe {
             let buffer = pg_sys::ReadBuffer(relation, block);

@@ -9,7 +9,7 @@ use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 
 use super::index::{IndexInfo, corrupt};
 use super::nodes::Code;
-use super::page::{self, AuxKind, AuxPtr, Kind, State, Tid};
+use super::page::{self, AuxKind, AuxPtr, Kind, Layout, State, Tid};
 use crate::storage::buffer::page_of;
 use crate::storage::page::content;
 use crate::storage::{ReadGuard, cells};
@@ -292,22 +292,58 @@ impl<'a> PageGraph<'a> {
             out.push(node.tid());
         }
         let owner = (item.id, item.version);
+        let layout = &self.info.layout;
         // SAFETY: as above; the caller holds no aux page.
-        unsafe { for_each_row(self.relation, owner, node.aux(), |tid| out.push(tid)) }
+        unsafe { for_each_row(self.relation, layout, owner, node.aux(), |tid| out.push(tid)) }
     }
 }
 
-/// Calls `f` for each row in the chain of aux cells that begins at `at` and belongs to `owner`.
+/// A way along the cells of one node, whose page is locked.
+pub struct Chain {
+    relation: pg_sys::Relation,
+    own_block: u32,
+    /// A cell that was passed; each time the way has doubled, the last one.
+    passed: AuxPtr,
+    steps: u64,
+}
+
+impl Chain {
+    /// The cells of a node on `own_block`.
+    pub fn new(relation: pg_sys::Relation, own_block: u32) -> Chain {
+        Chain { relation, own_block, passed: AuxPtr::NONE, steps: 0 }
+    }
+
+    /// The place where the way goes on, if it does. Raises an error where no chain leads and where waiting would have
+    /// no end: to the page of the node, or in a circle.
+    pub fn go(&mut self, to: AuxPtr) -> Option<AuxPtr> {
+        if !to.is_some() {
+            return None;
+        }
+        if to.block == self.own_block || to == self.passed {
+            corrupt(self.relation, self.own_block, "a node's chain of cells goes in a circle");
+        }
+        self.steps += 1;
+        if self.steps.is_power_of_two() {
+            self.passed = to;
+        }
+        Some(to)
+    }
+}
+
+/// Calls `f` for each row in the chain of aux cells that begins at `first` and belongs to `owner`.
 ///
 /// # Safety
 /// `relation` is the open index. The caller holds a lock on the owner's page and none on aux pages.
 pub unsafe fn for_each_row(
     relation: pg_sys::Relation,
+    layout: &Layout,
     owner: (NodeId, u16),
-    mut at: AuxPtr,
+    first: AuxPtr,
     mut f: impl FnMut(Tid),
 ) {
-    while at.is_some() {
+    let mut chain = Chain::new(relation, layout.place(owner.0).0);
+    let mut next = first;
+    while let Some(at) = chain.go(next) {
         // SAFETY: as the caller promises.
         let guard = unsafe { ReadGuard::new(relation, at.block) };
         let cell =
@@ -319,7 +355,7 @@ pub unsafe fn for_each_row(
         if page::aux::kind(cell) == Some(AuxKind::Rows) {
             page::aux::rows(cell).for_each(&mut f);
         }
-        at = page::aux::next(cell);
+        next = page::aux::next(cell);
     }
 }
 

@@ -99,6 +99,10 @@ impl IndexInfo {
     pub fn new(meta: &Meta, mean: Vec<f32>) -> Option<IndexInfo> {
         let repr = Repr::try_from(meta.repr).ok()?;
         let metric = opclass::metric_of_number(meta.metric)?;
+        let packed = matches!(repr, Repr::Sq8 | Repr::Sq4 | Repr::Sq2);
+        if packed && meta.dims as usize > 4 * CONTENT_BYTES {
+            return None;
+        }
         let codec = Codec::new(repr, metric, meta.dims as usize, mean).ok()?;
         let code_bytes = codec.code_len();
         if code_bytes.unwrap_or(0) != meta.code_bytes as usize || !(2..=100).contains(&meta.m) {

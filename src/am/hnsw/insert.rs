@@ -10,7 +10,7 @@ use leanstack_core::quantize::{Factors, Query, Value};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use super::graph::{PageGraph, PageItem, Target};
+use super::graph::{Chain, PageGraph, PageItem, Target};
 use super::index::{self, IndexInfo, corrupt};
 use super::nodes::{Code, Codes};
 use super::page::{self, AUX_SLOTS, AuxKind, AuxPtr, Kind, Layout, META_BLOCK, Meta, NO_NODE, Tid};
@@ -403,9 +403,8 @@ impl Inserter<'_> {
         owner: (NodeId, u16),
         aux: AuxPtr,
     ) -> (Option<AuxPtr>, Option<AuxPtr>) {
-        if !aux.is_some() {
-            return (None, None);
-        }
+        let mut chain = Chain::new(self.relation, self.info.layout.place(owner.0).0);
+        let Some(aux) = chain.go(aux) else { return (None, None) };
         // SAFETY: the relation is open; pages of cells come after pages of nodes.
         let guard = unsafe { ReadGuard::new(self.relation, aux.block) };
         let cell = cells::cell(guard.page(), aux.slot).filter(|c| page::aux::owner(c) == owner);
@@ -413,10 +412,7 @@ impl Inserter<'_> {
             corrupt(self.relation, aux.block, "a node leads to a cell of another node");
         };
         match page::aux::kind(cell) {
-            Some(AuxKind::Upper) => {
-                let next = page::aux::next(cell);
-                (next.is_some().then_some(next), Some(aux))
-            }
+            Some(AuxKind::Upper) => (chain.go(page::aux::next(cell)), Some(aux)),
             _ => (Some(aux), None),
         }
     }
@@ -425,9 +421,8 @@ impl Inserter<'_> {
         let mut rows = 0;
         // SAFETY: the caller holds the node's page and no page of cells.
         unsafe {
-            super::graph::for_each_row(self.relation, owner, head.unwrap_or(AuxPtr::NONE), |_| {
-                rows += 1;
-            });
+            let (layout, first) = (&self.info.layout, head.unwrap_or(AuxPtr::NONE));
+            super::graph::for_each_row(self.relation, layout, owner, first, |_| rows += 1);
         }
         rows
     }
@@ -824,7 +819,10 @@ impl Inserter<'_> {
                     continue;
                 }
                 let guard = WriteGuard::new(self.relation, head);
-                if page::is_kind(guard.page(), Kind::Aux) && cells::has_room(guard.page(), bytes) {
+                if !page::is_kind(guard.page(), Kind::Aux) {
+                    corrupt(self.relation, head, "the list of pages of cells leads elsewhere");
+                }
+                if cells::has_room(guard.page(), bytes) {
                     return guard;
                 }
                 self.unlist(&guard);

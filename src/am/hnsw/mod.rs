@@ -120,9 +120,12 @@ pub use check::check;
 /// `relation` is an open index.
 pub unsafe fn is_hnsw(relation: pg_sys::Relation) -> bool {
     // SAFETY: as the caller promises.
-    let routine = unsafe { (*relation).rd_indam.as_ref() };
+    let (routine, kind) =
+        unsafe { ((*relation).rd_indam.as_ref(), (*(*relation).rd_rel).relkind as u8) };
     let ours: unsafe extern "C-unwind" fn(_, _, _) -> _ = build::ambuild;
+    // A partitioned index has the access method, but no pages.
     routine
+        .filter(|_| kind == pg_sys::RELKIND_INDEX)
         .and_then(|routine| routine.ambuild)
         .is_some_and(|build| std::ptr::fn_addr_eq(build, ours))
 }

@@ -326,7 +326,15 @@ impl Layout {
                 }
             }
         }
-        cells::add(page, self.node_bytes(code_bytes))
+        let slot = cells::add(page, self.node_bytes(code_bytes))?;
+        if trailer(page).is_some_and(|trailer| trailer.reuse_after != 0)
+            && let Some(cell) = cells::cell_mut(page, slot)
+        {
+            // The version went with the cell of the node that was here; the new one is to differ from it.
+            let version: u16 = rand::random();
+            cell[VERSION_AT..VERSION_AT + 2].copy_from_slice(&version.to_ne_bytes());
+        }
+        Some(slot)
     }
 
     /// Whether [`Layout::take_slot`] would find one.
@@ -526,8 +534,12 @@ pub mod aux {
         AUX_HEADER_BYTES + rows * Tid::BYTES
     }
 
-    /// The node that a cell belongs to, and that node's version.
+    /// The node that a cell belongs to, and that node's version. A cell too short to be one belongs to no node, so
+    /// whoever asks this first may ask the rest.
     pub fn owner(cell: &[u8]) -> (NodeId, u16) {
+        if cell.len() < AUX_HEADER_BYTES {
+            return (NO_NODE, 0);
+        }
         (read_u32(cell, 0), read_u16(cell, 4))
     }
 
@@ -568,11 +580,13 @@ pub mod aux {
         link_list(cell.get(start..start + per_level).unwrap_or(&[]), max_links(m, 1))
     }
 
-    /// Replaces the links of a level from 1.
+    /// Replaces the links of a level from 1, if the cell has that level.
     pub fn set_links(cell: &mut [u8], m: usize, level: u8, links: &[Link]) {
         let per_level = max_links(m, 1) * size_of::<Link>();
         let start = AUX_HEADER_BYTES + usize::from(level - 1) * per_level;
-        write_links(&mut cell[start..start + per_level], max_links(m, 1), links);
+        if let Some(places) = cell.get_mut(start..start + per_level) {
+            write_links(places, max_links(m, 1), links);
+        }
     }
 
     /// How many rows a cell holds.

@@ -16,7 +16,7 @@ use leanstack_core::hnsw::{Edge, Link, NodeId, Search, max_links, max_protected}
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use super::graph::{PageGraph, PageItem, Target};
+use super::graph::{Chain, PageGraph, PageItem, Target};
 use super::index::{self, IndexInfo, corrupt};
 use super::nodes::Codes;
 use super::page::{self, AuxKind, AuxPtr, Kind, META_BLOCK, Meta, NO_NODE, State, Tid};
@@ -176,9 +176,11 @@ impl Vacuum<'_> {
     }
 
     /// A node's cells. Its page is locked.
-    unsafe fn cells_of(&self, owner: (NodeId, u16), mut at: AuxPtr) -> Vec<Cell> {
+    unsafe fn cells_of(&self, owner: (NodeId, u16), first: AuxPtr) -> Vec<Cell> {
         let mut found = Vec::new();
-        while at.is_some() {
+        let mut chain = Chain::new(self.relation, self.info.layout.place(owner.0).0);
+        let mut next = first;
+        while let Some(at) = chain.go(next) {
             // SAFETY: pages of cells come after pages of nodes in the lock order.
             let guard = unsafe { ReadGuard::new(self.relation, at.block) };
             let cell = page::is_kind(guard.page(), Kind::Aux)
@@ -189,7 +191,7 @@ impl Vacuum<'_> {
                 corrupt(self.relation, at.block, "a node leads to a cell of another node");
             };
             found.push(Cell { at, kind, rows: page::aux::rows(cell).collect() });
-            at = page::aux::next(cell);
+            next = page::aux::next(cell);
         }
         found
     }
@@ -363,11 +365,13 @@ impl Vacuum<'_> {
         while at < below.len() {
             vacuum_pause();
             let id = below[at];
-            if !self.dead.contains(&id) {
-                return (id != NO_NODE).then_some(id);
-            }
             // SAFETY: no lock is held.
-            let children = unsafe { self.children(id) };
+            let children = unsafe {
+                if id != NO_NODE && self.is_living(id) {
+                    return Some(id);
+                }
+                self.children(id)
+            };
             below.extend(children.into_iter().filter(|&child| met.insert(child)));
             at += 1;
         }
@@ -399,13 +403,23 @@ impl Vacuum<'_> {
             // SAFETY: one page is locked at a time.
             unsafe {
                 for child in self.children(dead) {
-                    if !self.dead.contains(&child) && child != root {
+                    if child != root && self.is_living(child) {
                         let holders = holders.entry(above).or_insert_with(|| [above].into());
                         self.adopt(holders, child);
                     }
                 }
             }
         }
+    }
+
+    /// Whether a node has rows. That it is not among the dead is not enough for a child of a dead node: a vacuum cut
+    /// short may have freed the child's slot.
+    unsafe fn is_living(&self, id: NodeId) -> bool {
+        let (block, slot) = self.info.layout.place(id);
+        // SAFETY: the relation is open and no lock is held.
+        let guard = unsafe { ReadGuard::new(self.relation, block) };
+        let node = self.info.layout.node(guard.page(), slot);
+        !self.dead.contains(&id) && node.is_some_and(|node| node.has_rows())
     }
 
     /// The nearest living node above a dead one.
