@@ -170,6 +170,17 @@ impl<I: Item> Search<I> {
         self.candidates.is_empty() && self.discarded.is_empty() && self.nearest.is_empty()
     }
 
+    /// Forgets which nodes it has met, so that it can walk the graph again, and gives them. Only when exhausted.
+    pub fn start_over(&mut self) -> Visited {
+        debug_assert!(self.is_exhausted());
+        std::mem::take(&mut self.visited)
+    }
+
+    /// How many results there are to take.
+    pub fn results(&self) -> usize {
+        self.nearest.len()
+    }
+
     /// Whether there are results to take.
     pub fn has_results(&self) -> bool {
         !self.nearest.is_empty()

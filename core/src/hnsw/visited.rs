@@ -36,6 +36,19 @@ impl Visited {
         fresh
     }
 
+    /// Whether `id` is there.
+    pub fn contains(&self, id: u32) -> bool {
+        let mask = self.table.len() - 1;
+        let mut at = (id.wrapping_mul(0x9E37_79B1) >> self.shift) as usize;
+        loop {
+            match self.table[at & mask] {
+                held if held == id => return true,
+                FREE => return false,
+                _ => at += 1,
+            }
+        }
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.len
@@ -90,6 +103,7 @@ mod tests {
             for _ in 0..20_000 {
                 x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
                 let id = x >> 17;
+                assert_eq!(visited.contains(id), oracle.contains(&id), "round {round} id {id}");
                 assert_eq!(visited.insert(id), oracle.insert(id), "round {round} id {id}");
             }
             assert_eq!(visited.len(), oracle.len());

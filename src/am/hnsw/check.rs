@@ -189,7 +189,7 @@ fn check_links(
             protected.add(|| format!("nothing holds node {id}"));
         }
     }
-    let any = nodes.values().any(|node| node.state == State::Live);
+    let any = nodes.values().any(|node| node.state == State::Live && node.has_rows);
     for (name, id) in [("root", root), ("entry point", entry)] {
         if if id == NO_NODE { any } else { !is_live(&id) } {
             start.add(|| format!("the {name} is {id}, which is no node"));

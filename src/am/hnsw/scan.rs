@@ -6,7 +6,7 @@
 
 use std::rc::Rc;
 
-use leanstack_core::hnsw::Search;
+use leanstack_core::hnsw::{Search, Visited};
 use leanstack_core::quantize::Query;
 use pgrx::memcxt::PgMemoryContexts;
 use pgrx::pg_sys;
@@ -25,6 +25,11 @@ struct ScanState {
     query: Option<Rc<Query>>,
     search: Search<PageItem>,
     root: u32,
+    /// Whether a node's slot was used again between meeting the node and wanting its links: on a standby, where nobody
+    /// waits for scans. What only those links led to was missed.
+    stale: bool,
+    /// What a first walk met, during a second one.
+    returned: Option<Visited>,
     /// Nodes to return, by bound, from `at` on.
     batch: Vec<(f64, PageItem)>,
     at: usize,
@@ -54,6 +59,8 @@ pub unsafe extern "C-unwind" fn ambeginscan(
         query: None,
         search: Search::default(),
         root: NO_NODE,
+        stale: false,
+        returned: None,
         batch: Vec::new(),
         at: 0,
         rows: Vec::new(),
@@ -184,6 +191,7 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut ScanState) {
         let iterative = guc::iterative_scan() != IterativeScan::Off;
         state.search.reset(iterative);
         state.root = meta.root;
+        (state.stale, state.returned) = (false, None);
         state.batch.clear();
         state.at = 0;
         state.rows.clear();
@@ -210,7 +218,12 @@ unsafe fn first_batch(
     let mut graph = unsafe { PageGraph::new(relation, info, target(&query)) };
     let Some(seed) = super::descend(&mut graph, entry, entry_level, 0) else { return };
     state.search.seed(seed);
-    let Ok(()) = state.search.run(&mut graph, 0, guc::ef_search());
+    let ef = guc::ef_search();
+    let Ok(()) = state.search.run(&mut graph, 0, ef);
+    if state.search.results() < ef && state.seed_root(&mut graph) {
+        let Ok(()) = state.search.run(&mut graph, 0, ef);
+    }
+    state.stale |= graph.stale;
     state.collect(&graph, f64::NEG_INFINITY);
 }
 
@@ -234,11 +247,15 @@ unsafe fn next_batch(scan: pg_sys::IndexScanDesc, state: &mut ScanState, info: &
             state.search.refill(ef);
         } else {
             let Ok(()) = state.search.resume(&mut graph, 0, ef);
+            state.stale |= graph.stale;
             if state.search.is_exhausted() {
-                // Whatever the links did not lead to hangs below the root.
-                match graph.score_one(state.root) {
-                    Some(root) if state.search.seed(root) => continue,
-                    _ => {}
+                // SAFETY: as above.
+                state.root = unsafe { index::read_meta((*scan).indexRelation) }.root;
+                if state.stale && state.returned.is_none() {
+                    state.returned = Some(state.search.start_over());
+                }
+                if state.seed_root(&mut graph) {
+                    let Ok(()) = state.search.run(&mut graph, 0, ef);
                 }
             }
         }
@@ -254,10 +271,19 @@ unsafe fn next_batch(scan: pg_sys::IndexScanDesc, state: &mut ScanState, info: &
 }
 
 impl ScanState {
+    /// Starts from the root as well: whatever the links did not lead to hangs below it. False if that was met.
+    fn seed_root(&mut self, graph: &mut PageGraph<'_>) -> bool {
+        self.root != NO_NODE
+            && graph.score_one(self.root).is_some_and(|root| self.search.seed(root))
+    }
+
     /// Moves what was found to the batch, by bound, without what lies before `floor`.
     fn collect(&mut self, graph: &PageGraph<'_>, floor: f64) {
         let mut found = Vec::new();
         self.search.take_nearest(&mut found);
+        if let Some(returned) = &self.returned {
+            found.retain(|item| !returned.contains(item.id));
+        }
         let bounded = found.into_iter().map(|item| (graph.lower_bound(&item), item));
         self.batch.clear();
         self.batch.extend(bounded.filter(|(bound, _)| *bound >= floor));
