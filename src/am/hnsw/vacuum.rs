@@ -196,7 +196,7 @@ impl Vacuum<'_> {
         found
     }
 
-    /// Removes dead rows of a node with a chain. Cells stay, if empty, until the node itself goes or all are empty.
+    /// Removes dead rows of a node with a chain, and the cells that are then empty.
     unsafe fn remove_chained(
         &self,
         guard: &WriteGuard,
@@ -215,23 +215,33 @@ impl Vacuum<'_> {
                 gone += 1;
             }
             let mut kept = usize::from(first.is_some());
-            for cell in self.cells_of(owner, node.aux()) {
+            let mut previous = None;
+            let all = self.cells_of(owner, node.aux());
+            for (at, cell) in all.iter().enumerate() {
                 let mut alive: Vec<Tid> =
                     cell.rows.iter().copied().filter(|&tid| !is_dead(tid)).collect();
                 gone += cell.rows.len() - alive.len();
                 kept += alive.len();
                 let moved = if first.is_some() { None } else { alive.pop() };
+                if let Some(tid) = moved {
+                    first = tid;
+                }
+                if alive.is_empty() && cell.kind == AuxKind::Rows {
+                    let next = all.get(at + 1).map_or(AuxPtr::NONE, |cell| cell.at);
+                    self.unchain(guard, slot, moved, previous, cell.at, next);
+                    continue;
+                }
+                previous = Some(cell.at);
                 if alive.len() == cell.rows.len() {
                     continue;
                 }
                 let aux_page = WriteGuard::new(self.relation, cell.at.block);
                 let mut txn = WalTxn::new(self.relation, false);
                 // A row that moves to the node is on both pages of one record, so that it is never in neither.
-                if let Some(tid) = moved {
-                    first = tid;
-                    if let Some(mut node) = layout.node_mut(txn.page(guard), slot) {
-                        node.set_tid(tid);
-                    }
+                if let Some(tid) = moved
+                    && let Some(mut node) = layout.node_mut(txn.page(guard), slot)
+                {
+                    node.set_tid(tid);
                 }
                 if let Some(bytes) = cells::cell_mut(txn.page(&aux_page), cell.at.slot) {
                     page::aux::set_rows(bytes, &alive);
@@ -664,7 +674,7 @@ impl Vacuum<'_> {
         }
     }
 
-    /// Frees the cells of a dead node, one by one, each in one record with the pointer to it.
+    /// Frees the cells of a dead node, one by one.
     unsafe fn free_cells(&self, guard: &WriteGuard, slot: u16) {
         let layout = &self.info.layout;
         let Some(node) = layout.node(guard.page(), slot) else { return };
@@ -674,25 +684,61 @@ impl Vacuum<'_> {
             let all = self.cells_of(owner, node.aux());
             for (at, cell) in all.iter().enumerate() {
                 let next = all.get(at + 1).map_or(AuxPtr::NONE, |cell| cell.at);
-                let aux_page = WriteGuard::new(self.relation, cell.at.block);
-                let listed = cells::is_listed(aux_page.page());
-                let meta_page = (!listed).then(|| WriteGuard::new(self.relation, META_BLOCK));
-                let mut txn = WalTxn::new(self.relation, false);
-                if let Some(mut node) = layout.node_mut(txn.page(guard), slot) {
+                self.unchain(guard, slot, None, None, cell.at, next);
+            }
+        }
+    }
+
+    /// Frees a cell, in one record with the pointer to it, which is in the cell `previous` or else in the node, and
+    /// with the row that moves from it to the node.
+    unsafe fn unchain(
+        &self,
+        guard: &WriteGuard,
+        slot: u16,
+        moved: Option<Tid>,
+        previous: Option<AuxPtr>,
+        cell: AuxPtr,
+        next: AuxPtr,
+    ) {
+        let other = previous.map(|previous| previous.block).filter(|&block| block != cell.block);
+        // SAFETY: the node's page is locked; pages of cells by rising block and the metapage come after it.
+        unsafe {
+            let lock = |block| WriteGuard::new(self.relation, block);
+            let below = other.filter(|&block| block < cell.block).map(lock);
+            let cell_page = lock(cell.block);
+            let above = other.filter(|&block| block > cell.block).map(lock);
+            let listed = cells::is_listed(cell_page.page());
+            let meta_page = (!listed).then(|| lock(META_BLOCK));
+            let mut txn = WalTxn::new(self.relation, false);
+            // The node's page is part of the record even where it does not change: so a standby locks it, and no scan
+            // is on its way along the chain.
+            if let Some(mut node) = self.info.layout.node_mut(txn.page(guard), slot) {
+                if let Some(tid) = moved {
+                    node.set_tid(tid);
+                }
+                if previous.is_none() {
                     node.set_aux(next);
                 }
-                let image = txn.page(&aux_page);
-                cells::remove(image, cell.at.slot);
-                if let Some(meta_page) = &meta_page
-                    && let Some(mut meta) = Meta::read(meta_page.page())
-                {
-                    cells::set_next(image, meta.aux_head);
-                    cells::set_listed(image, true);
-                    meta.aux_head = aux_page.block();
-                    meta.write(txn.page(meta_page));
-                }
-                txn.commit();
             }
+            let below = below.as_ref().map(|page| txn.page(page));
+            let image = txn.page(&cell_page);
+            let above = above.as_ref().map(|page| txn.page(page));
+            if let Some(previous) = previous {
+                let holder = below.or(above).unwrap_or(&mut *image);
+                if let Some(cell) = cells::cell_mut(holder, previous.slot) {
+                    page::aux::set_next(cell, next);
+                }
+            }
+            cells::remove(image, cell.slot);
+            if let Some(meta_page) = &meta_page
+                && let Some(mut meta) = Meta::read(meta_page.page())
+            {
+                cells::set_next(image, meta.aux_head);
+                cells::set_listed(image, true);
+                meta.aux_head = cell.block;
+                meta.write(txn.page(meta_page));
+            }
+            txn.commit();
         }
     }
 }
