@@ -21,7 +21,7 @@ const UPPER_AT: usize = std::mem::offset_of!(pg_sys::PageHeaderData, pd_upper);
 /// The last two bytes of each of our pages.
 const PAGE_ID: u16 = 0x4C53;
 
-const _: () = assert!(HEADER_BYTES == 24 && TRAILER_BYTES % 8 == 0);
+const _: () = assert!(HEADER_BYTES == 24 && TRAILER_BYTES.is_multiple_of(8));
 
 /// The end of a page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -35,6 +35,8 @@ impl<'g> WalTxn<'g> {
     /// The page of `guard`, to change. Each guard at most once, at most `MAX_GENERIC_XLOG_PAGES` in all, and in the
     /// lock order of the access method: recovery locks the pages of a record in the order of these calls and holds
     /// them together, while scans of a standby lock the same pages.
+    // The guard stands for the lock; the page is the server's memory, or a copy of it.
+    #[allow(clippy::mut_from_ref)]
     pub fn page(&mut self, guard: &'g WriteGuard) -> &'g mut Page {
         if self.state.is_null() {
             self.direct.push(guard.buffer());
@@ -49,6 +51,7 @@ impl<'g> WalTxn<'g> {
     }
 
     /// As [`WalTxn::page`], for a page that is written anew: logged whole.
+    #[allow(clippy::mut_from_ref)]
     pub fn new_page(&mut self, guard: &'g WriteGuard) -> &'g mut Page {
         if self.state.is_null() {
             return self.page(guard);

@@ -98,6 +98,8 @@ pub unsafe extern "C-unwind" fn amoptions(
     reloptions: pg_sys::Datum,
     validate: bool,
 ) -> *mut pg_sys::bytea {
+    // The struct has one more field on 18.
+    #[allow(clippy::needless_update)]
     let entry = |name: &'static std::ffi::CStr, kind, offset: usize| pg_sys::relopt_parse_elt {
         optname: name.as_ptr(),
         opttype: kind,
