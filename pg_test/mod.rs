@@ -1,5 +1,6 @@
 //! The tests that run inside a server.
 
+mod hnsw;
 mod pages;
 mod search;
 mod types;
