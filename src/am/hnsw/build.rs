@@ -25,6 +25,8 @@ const SHORT_BYTES: usize = 128;
 const SAMPLE_BLOCKS: u32 = 100;
 /// Rows in one cell of a chain.
 const ROWS_PER_CELL: usize = 600;
+/// Nodes put in order between two looks at whether the build was cancelled.
+const INTERRUPT_EVERY: u32 = 4096;
 /// `maintenance_work_mem` is in kilobytes.
 const KILOBYTE: usize = 1024;
 
@@ -647,7 +649,12 @@ impl Placed {
         let layout = &info.layout;
         let mut links = Vec::new();
         let per_page = usize::from(layout.slots());
+        let mut calls = 0u32;
         let order = page_order(built.len(), per_page, |node, out| {
+            calls = calls.wrapping_add(1);
+            if calls.is_multiple_of(INTERRUPT_EVERY) {
+                pgrx::check_for_interrupts!();
+            }
             built.links(node, 0, &mut links);
             out.clear();
             out.extend(links.iter().map(|link| link.id()));

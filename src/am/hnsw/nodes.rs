@@ -1,6 +1,7 @@
 //! Nodes read for a change: their codes, kept for as long as one insertion or repair needs them.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use leanstack_core::hnsw::{Edge, Link, NodeId, select};
 use leanstack_core::quantize::Factors;
@@ -21,11 +22,31 @@ pub struct Code {
     pub has_rows: bool,
 }
 
+/// Hashes node numbers, which nobody chooses to collide.
+#[derive(Default)]
+struct NodeHasher(u64);
+
+impl Hasher for NodeHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u32(byte.into());
+        }
+    }
+
+    fn write_u32(&mut self, id: NodeId) {
+        self.0 = (self.0 ^ u64::from(id)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+}
+
 /// Codes by node. What is not a node any more is absent.
 pub struct Codes<'a> {
     relation: pg_sys::Relation,
     info: &'a IndexInfo,
-    known: HashMap<NodeId, Code>,
+    known: HashMap<NodeId, Code, BuildHasherDefault<NodeHasher>>,
     wanted: Vec<NodeId>,
 }
 
@@ -33,7 +54,7 @@ impl<'a> Codes<'a> {
     /// # Safety
     /// `relation` is the open index that `info` describes and stays open for `'a`.
     pub unsafe fn new(relation: pg_sys::Relation, info: &'a IndexInfo) -> Codes<'a> {
-        Codes { relation, info, known: HashMap::new(), wanted: Vec::new() }
+        Codes { relation, info, known: HashMap::default(), wanted: Vec::new() }
     }
 
     /// Reads what is not known yet. No lock on a page is held at entry, and none at exit.
