@@ -69,7 +69,8 @@ mod tests {
                 let mut page = any_page(&mut rng, Kind::Node);
                 for slot in [0, 1, 31, u16::MAX] {
                     if let Some(node) = layout.node(&page, slot) {
-                        (node.tid(), node.level(), node.version(), node.aux(), node.factors());
+                        let _ =
+                            (node.tid(), node.level(), node.version(), node.aux(), node.factors());
                         node.code();
                         node.links(16).for_each(drop);
                     }

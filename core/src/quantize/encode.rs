@@ -1,9 +1,8 @@
 //! From vectors to codes and back. Computed in double precision: a vector is encoded once.
 
 use half::f16;
-use zerocopy::IntoBytes;
 
-use super::{Codec, Factors, Repr, Value, numbers, scalar};
+use super::{Codec, Factors, Repr, Value, numbers, packed, scalar};
 use crate::{Element, Metric};
 
 /// Squared norms for which the SQL cosine, computed in single precision, neither overflows nor
@@ -29,8 +28,8 @@ impl Codec {
             }
             (Repr::Sparse, Value::Sparse { indices, values, .. }) => {
                 let x = self.directed(values)?;
-                code.extend_from_slice(indices.as_bytes());
                 let mut factors = self.encode_floats::<f32>(&x, false, code);
+                packed::write_indices(indices, self.dims, code);
                 if matches!(self.metric, Metric::L2 | Metric::L1) {
                     factors.bias = values.len() as f32;
                 }

@@ -19,7 +19,7 @@ use zerocopy::{FromBytes, Immutable, KnownLayout, Unalign};
 pub use query::Query;
 
 use crate::isa::Lane;
-use crate::metric::sparse;
+use crate::metric::sparse::{self, Entries};
 use crate::{Error, Metric, metric};
 use packed::Packed;
 use query::Body;
@@ -77,7 +77,7 @@ pub enum Repr {
     Sq2 = 4,
     /// A bit string as it is.
     Bits = 5,
-    /// The indices of a sparse vector, then its values.
+    /// The values of a sparse vector, then its indices.
     Sparse = 6,
 }
 
@@ -176,10 +176,15 @@ impl Codec {
         self.dims
     }
 
-    /// Bytes of a code, or `None` if they vary. A code of a sparse vector has 8 bytes per non-zero
-    /// value and must be handed back in exactly its length.
+    /// Bytes of a code, or `None` if they vary. A code of a sparse vector must be handed back in
+    /// exactly its length.
     pub fn code_len(&self) -> Option<usize> {
         (self.repr != Repr::Sparse).then_some(self.len)
+    }
+
+    /// How many non-zero values a code of `code_bytes` has room for.
+    pub fn max_entries(&self, code_bytes: usize) -> usize {
+        code_bytes / 4 * 4 / (size_of::<f32>() + packed::index_bytes(self.dims))
     }
 
     /// Whether scores order vectors as well as the SQL operator does, so that none need be fetched
@@ -238,12 +243,11 @@ impl Codec {
             Body::Bits(x) => self.between_bits(x, code),
             Body::Sparse { indices, values } => {
                 let x = sparse::Sparse { indices, values };
-                let code = Packed::new(code, f.scale);
-                match self.metric {
-                    Metric::L1 => sparse::l1(x, code),
-                    Metric::L2 => sparse::l2_squared(x, code),
-                    Metric::InnerProduct => ranked(-sparse::dot(x, code)),
-                    _ => from_norms(q.base as f32, f.bias, sparse::dot(x, code)),
+                let norms = (q.base as f32, f.bias);
+                match packed::index_bytes(self.dims) {
+                    2 => self.between_sparse(x, Packed::<2>::new(code, f.scale), norms),
+                    3 => self.between_sparse(x, Packed::<3>::new(code, f.scale), norms),
+                    _ => self.between_sparse(x, Packed::<4>::new(code, f.scale), norms),
                 }
             }
         }
@@ -260,15 +264,33 @@ impl Codec {
             Repr::Sq4 => self.between_scalar::<2>(a, fa, b, fb),
             Repr::Sq2 => self.between_scalar::<4>(a, fa, b, fb),
             Repr::Bits => self.between_bits(a, b),
-            Repr::Sparse => {
-                let (a, b) = (Packed::new(a, fa.scale), Packed::new(b, fb.scale));
-                match self.metric {
-                    Metric::L1 => sparse::l1(a, b),
-                    Metric::L2 => sparse::l2_squared(a, b),
-                    Metric::InnerProduct => ranked(-sparse::dot(a, b)),
-                    _ => from_norms(fa.bias, fb.bias, sparse::dot(a, b)),
-                }
-            }
+            Repr::Sparse => match packed::index_bytes(self.dims) {
+                2 => self.between_packed::<2>(a, fa, b, fb),
+                3 => self.between_packed::<3>(a, fa, b, fb),
+                _ => self.between_packed::<4>(a, fa, b, fb),
+            },
+        }
+    }
+
+    #[inline(always)]
+    fn between_packed<const N: usize>(
+        &self,
+        a: &[u8],
+        fa: &Factors,
+        b: &[u8],
+        fb: &Factors,
+    ) -> f32 {
+        let (x, y) = (Packed::<N>::new(a, fa.scale), Packed::<N>::new(b, fb.scale));
+        self.between_sparse(x, y, (fa.bias, fb.bias))
+    }
+
+    #[inline(always)]
+    fn between_sparse(&self, x: impl Entries, y: impl Entries, norms: (f32, f32)) -> f32 {
+        match self.metric {
+            Metric::L1 => sparse::l1(x, y),
+            Metric::L2 => sparse::l2_squared(x, y),
+            Metric::InnerProduct => ranked(-sparse::dot(x, y)),
+            _ => from_norms(norms.0, norms.1, sparse::dot(x, y)),
         }
     }
 

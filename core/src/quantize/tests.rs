@@ -145,18 +145,18 @@ proptest! {
     fn sparse_codes(
         entries in vec((any::<(bool, bool)>(), -5.0f32..5.0, -5.0f32..5.0), 1..300),
         exponent in -40.0f32..38.0,
+        dim in prop::sample::select(vec![60_000, 10_000_000, 1_000_000_000]),
     ) {
         let scale = 10.0f32.powf(exponent / 2.0);
         let (mut a, mut b) = ((vec![], vec![]), (vec![], vec![]));
         for (i, ((in_a, in_b), x, y)) in entries.iter().enumerate() {
             for (is_in, value, (indices, values)) in [(in_a, x, &mut a), (in_b, y, &mut b)] {
                 if *is_in && value * scale != 0.0 {
-                    indices.push(i as i32 * 7);
+                    indices.push((i * (dim / 300)) as i32);
                     values.push(value * scale);
                 }
             }
         }
-        let dim = 1_000_000_000;
         let [a, b] = [&a, &b].map(|(i, v)| Sparse { indices: i, values: v });
         for metric in METRICS {
             let codec = Codec::new(Repr::Sparse, metric, dim, vec![]).unwrap();

@@ -70,7 +70,7 @@ pub unsafe extern "C-unwind" fn aminsert(
 /// Raises an error if a vector's code would not fit a page.
 pub fn check_code_fits(info: &IndexInfo, value: &Value<'_>) {
     if let Value::Sparse { indices, .. } = value {
-        let most = Layout::max_code_bytes(info.layout.m(), true) / 8;
+        let most = info.codec.max_entries(Layout::max_code_bytes(info.layout.m(), true));
         if indices.len() > most {
             ereport!(
                 ERROR,
