@@ -27,7 +27,7 @@ builder=$!
 while kill -0 $builder 2>/dev/null; do
   sleep 0.5
   sql_value "SELECT format('    %s: %s', phase, CASE WHEN tuples_total > 0
-      THEN format('%s of %s rows', tuples_done, tuples_total) ELSE format('%s of %s blocks', blocks_done, blocks_total) END)
+      THEN format('%s of %s nodes', tuples_done, tuples_total) ELSE format('%s of %s blocks', blocks_done, blocks_total) END)
       FROM pg_stat_progress_create_index" >&2
 done
 wait $builder

@@ -133,7 +133,7 @@ show_progress() {
     / Compiling / {
       n++
       if (terminal) printf "\r    %d packages compiled, now %-40s", n, $2 > "/dev/stderr"
-      else if (n % 25 == 0) printf "    %d packages compiled\n", n > "/dev/stderr"
+      else if (n % 10 == 0 || $2 == "leanstack") printf "    %d packages compiled, now %s\n", n, $2 > "/dev/stderr"
     }
     END { if (terminal && n) printf "\r%70s\r", "" > "/dev/stderr" }'
 }

@@ -5,8 +5,9 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 cluster_room "${STRESS_NAME:-stress-standby}"
 primary="$CLUSTER_ROOM/primary"
 standby="$CLUSTER_ROOM/standby"
+# The load vacuums; a vacuum of the server's own could change pages while the standby's are checked.
 # shellcheck disable=SC2086
-cluster_init "$primary" shared_buffers=32MB fsync=off wal_level=replica max_standby_streaming_delay=-1 \
+cluster_init "$primary" shared_buffers=32MB fsync=off autovacuum=off wal_level=replica max_standby_streaming_delay=-1 \
   ${STANDBY_SETTINGS:-}
 cluster_start "$primary" 5432
 (cd "$CLUSTER_ROOM" && as_pg "$PG_BINDIR/pg_basebackup" -h "$PGHOST" -U postgres -D "$standby" -R -X stream -c fast --no-sync)
