@@ -6,7 +6,7 @@ PG_CONFIG ?= pg_config
 export PG_CONFIG
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop test test-all check fmt install install-pgvector-shim bench dist clean
+.PHONY: help setup demo demo-stop test test-all test-clients check fmt install install-pgvector-shim bench dist clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -25,6 +25,9 @@ test: setup ## lints and every test suite, in servers of their own (SUITES="core
 
 test-all: setup ## the suites on every PostgreSQL that can be had: 15, 16 and 18
 	@scripts/test_all.sh
+
+test-clients: setup ## client libraries alone, with LangChain, which `make test` leaves out for its size
+	@SUITES="clients langchain" scripts/test.sh
 
 check: setup ## formatting, lints and the tests that need no server
 	@SUITES="lint core" scripts/test.sh
