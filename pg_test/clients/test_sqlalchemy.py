@@ -96,6 +96,9 @@ def test_sqlalchemy_aggregates(engine):
             assert plain(session.scalar(sa.select(sa.func.sum(column)))) == [4, 4, 5]
 
 
+# pgvector's two, and the one that only leanstack has.
+OPTIONS = {"m": 16, "ef_construction": 64, "quantization": "auto"}
+
 # The plan is asked for with literals in the text, which SQLAlchemy has none of for bits.
 INDEXES = {
     "dense": ("vector_l2_ops", Item.dense.l2_distance([1, 1, 2])),
@@ -113,7 +116,7 @@ def test_sqlalchemy_hnsw_index(engine, column):
         name,
         getattr(Item, column),
         postgresql_using="hnsw",
-        postgresql_with={"m": 16, "ef_construction": 64},
+        postgresql_with=OPTIONS,
         postgresql_ops={column: opclass},
     )
     with engine.begin() as connection:
@@ -128,7 +131,7 @@ def test_sqlalchemy_hnsw_index(engine, column):
             assert f"Index Scan using {name}" in plan
             (seen,) = [i for i in sa.inspect(connection).get_indexes(Item.__tablename__) if i["name"] == name]
             assert seen["dialect_options"]["postgresql_using"] == "hnsw"
-            assert seen["dialect_options"]["postgresql_with"] == {"m": "16", "ef_construction": "64"}
+            assert seen["dialect_options"]["postgresql_with"] == {name: str(value) for name, value in OPTIONS.items()}
         finally:
             Item.__table__.indexes.discard(index)
 
