@@ -12,10 +12,12 @@ use pgrx::prelude::*;
 
 use super::graph::{Chain, PageGraph, PageItem, Target};
 use super::index::{self, IndexInfo, corrupt};
+use super::lists::ListPlace;
 use super::nodes::{Code, Codes};
-use super::page::{self, AUX_SLOTS, AuxKind, AuxPtr, Kind, Layout, META_BLOCK, Meta, NO_NODE, Tid};
+use super::page::{self, AuxKind, AuxPtr, Layout, META_BLOCK, Meta, NO_NODE, Tid};
+use super::room::Room;
 use crate::error::unwrap;
-use crate::storage::page::{Page, trailer};
+use crate::storage::page::Page;
 use crate::storage::{ReadGuard, WalTxn, WriteGuard, cells, space};
 use crate::types::value::detoast;
 
@@ -111,9 +113,9 @@ pub unsafe fn insert(
         }
         let mut inserter = Inserter {
             relation,
-            heap,
             info,
             build: mode == Mode::Build,
+            room: Room::new(relation, heap, info, mode == Mode::Build),
             codes: Codes::new(relation, info),
         };
         inserter.insert(&new, &query, mode == Mode::Unchanged);
@@ -133,9 +135,9 @@ struct NewNode {
 
 struct Inserter<'a> {
     relation: pg_sys::Relation,
-    heap: pg_sys::Relation,
     info: &'a IndexInfo,
     build: bool,
+    room: Room<'a>,
     codes: Codes<'a>,
 }
 
@@ -262,16 +264,16 @@ impl Inserter<'_> {
 
     /// Makes the new node the root and the entry point, if the metapage still is as it was seen.
     unsafe fn insert_first(&mut self, new: &NewNode, seen: &Meta) -> bool {
-        let target = self.some_page(new.code.bytes.len());
+        let target = self.room.some_page(new.code.bytes.len());
         // SAFETY: the relation is open; locks are taken in the lock order.
         unsafe {
             let node_page = WriteGuard::new(self.relation, target);
-            if !self.has_slot(node_page.page(), &new.code) {
+            if !self.room.has_slot(node_page.page(), new.code.bytes.len()) {
                 drop(node_page);
-                self.page_is_full(target, new.code.bytes.len());
+                self.room.page_is_full(target, new.code.bytes.len());
                 return false;
             }
-            let upper = self.upper_page(new.level);
+            let upper = self.room.upper_page(new.level);
             let meta_page = WriteGuard::new(self.relation, META_BLOCK);
             let Some(mut meta) = Meta::read(meta_page.page()) else {
                 corrupt(self.relation, META_BLOCK, "not a metapage of an hnsw index");
@@ -332,7 +334,7 @@ impl Inserter<'_> {
                 let rows =
                     self.chain_length(owner, head).clamp(*CELL_ROWS.start(), *CELL_ROWS.end());
                 let bytes = page::aux::rows_bytes(rows);
-                let cell_page = self.aux_page_with_room(bytes);
+                let cell_page = self.room.aux_page_with_room(bytes);
                 let upper_page = match upper {
                     Some(upper) if upper.block != cell_page.block() => {
                         // The other page may be below this one in the lock order: do not wait for it.
@@ -489,7 +491,8 @@ impl Inserter<'_> {
                 if let Some(id) = self.create_below(new, parent, most, &links, &chosen[1..]) {
                     return Some((id, parent));
                 }
-                let children = self.read_links(parent, 0).unwrap_or_default();
+                let children = ListPlace::read(self.relation, self.info, parent, 0)
+                    .map_or_else(Vec::new, |(_, links)| links);
                 below.extend(children.iter().filter(|l| l.is_protected()).map(|l| l.id()));
             }
             at += 1;
@@ -537,17 +540,18 @@ impl Inserter<'_> {
                 if current != offer.seen {
                     continue;
                 }
-                if !self.has_slot(node_page.page(), &new.code) {
+                if !self.room.has_slot(node_page.page(), new.code.bytes.len()) {
                     let was = target;
                     drop(high);
                     drop(low);
                     let other = (was == parent_block)
-                        .then(|| self.some_page(new.code.bytes.len()))
+                        .then(|| self.room.some_page(new.code.bytes.len()))
                         .filter(|&page| page != was);
-                    target = other.unwrap_or_else(|| self.page_is_full(was, new.code.bytes.len()));
+                    target =
+                        other.unwrap_or_else(|| self.room.page_is_full(was, new.code.bytes.len()));
                     continue;
                 }
-                let upper = self.upper_page(new.level);
+                let upper = self.room.upper_page(new.level);
                 let mut txn = WalTxn::new(self.relation, self.build);
                 let node_image = txn.page(node_page);
                 let parent_image = high.is_some().then(|| txn.page(parent_page));
@@ -586,7 +590,7 @@ impl Inserter<'_> {
         upper_links: &[Vec<Edge>],
     ) -> NodeId {
         let layout = &self.info.layout;
-        let reusable = self.is_reusable(node_image);
+        let reusable = self.room.is_reusable(node_image);
         let Some(slot) = layout.take_slot(node_image, new.code.bytes.len(), reusable) else {
             corrupt(self.relation, block, "a page has no room for a node that it had room for");
         };
@@ -622,65 +626,24 @@ impl Inserter<'_> {
 
     /// Offers a link back to a neighbour, unless its list is the better without it.
     unsafe fn link_back(&mut self, edge: &Edge, level: u8, id: NodeId, new: &NewNode) {
-        let layout = self.info.layout;
         for _ in 0..RETRIES {
             pgrx::check_for_interrupts!();
             let back = Edge::new(edge.score, id);
             // SAFETY: the relation is open; one page is locked at a time.
             unsafe {
                 let Some(offer) = self.weigh(edge.id, level, back, 0, new) else { return };
-                let Some((block, slot)) = self.list_place(edge.id, level) else { return };
-                let guard = WriteGuard::new(self.relation, block);
-                let Some(current) = self.list_on(guard.page(), edge.id, slot, level) else {
-                    return;
-                };
+                let place = ListPlace::find(self.relation, self.info, edge.id, level);
+                let Some(place) = place else { return };
+                let guard = WriteGuard::new(self.relation, place.block);
+                let Some(current) = place.links(self.info, guard.page()) else { return };
                 if current != offer.seen {
                     continue;
                 }
                 let mut txn = WalTxn::new(self.relation, self.build);
-                let image = txn.page(&guard);
-                let links = offer.apply(back);
-                if level == 0 {
-                    self.node_mut(image, slot).set_links(layout.m(), &links);
-                } else if let Some(cell) = cells::cell_mut(image, slot) {
-                    page::aux::set_links(cell, layout.m(), level, &links);
-                }
+                place.write(self.info, txn.page(&guard), &offer.apply(back));
                 txn.commit();
             }
             return;
-        }
-    }
-
-    /// Where a node's list of links at `level` is: page and slot. No lock is held at entry or exit.
-    unsafe fn list_place(&self, id: NodeId, level: u8) -> Option<(u32, u16)> {
-        let (block, slot) = self.info.layout.place(id);
-        if level == 0 {
-            return Some((block, slot));
-        }
-        // SAFETY: the relation is open.
-        let guard = unsafe { ReadGuard::new(self.relation, block) };
-        let aux = self.info.layout.node(guard.page(), slot)?.aux();
-        aux.is_some().then_some((aux.block, aux.slot))
-    }
-
-    /// A node's list of links on a locked page; nothing if the node has lost its rows or the cell is another's.
-    fn list_on(&self, page: &Page, id: NodeId, slot: u16, level: u8) -> Option<Vec<Link>> {
-        let m = self.info.layout.m();
-        if level == 0 {
-            let node = self.info.layout.node(page, slot).filter(|node| node.has_rows())?;
-            return Some(node.links(m).collect());
-        }
-        let cell = page::is_kind(page, Kind::Aux).then(|| cells::cell(page, slot)).flatten()?;
-        let mine = page::aux::owner(cell).0 == id && page::aux::kind(cell) == Some(AuxKind::Upper);
-        mine.then(|| page::aux::links(cell, m, level).collect())
-    }
-
-    unsafe fn read_links(&self, id: NodeId, level: u8) -> Option<Vec<Link>> {
-        // SAFETY: the relation is open and no lock is held.
-        unsafe {
-            let (block, slot) = self.list_place(id, level)?;
-            let guard = ReadGuard::new(self.relation, block);
-            self.list_on(guard.page(), id, slot, level)
         }
     }
 
@@ -696,7 +659,7 @@ impl Inserter<'_> {
     ) -> Option<Offer> {
         let m = self.info.layout.m();
         // SAFETY: the relation is open and no lock is held.
-        let seen = unsafe { self.read_links(holder, level)? };
+        let (_, seen) = unsafe { ListPlace::read(self.relation, self.info, holder, level)? };
         if edge.protected && seen.iter().filter(|l| l.is_protected()).count() >= most_protected {
             return None;
         }
@@ -736,134 +699,6 @@ impl Inserter<'_> {
                 meta.write(txn.page(&guard));
                 txn.commit();
             }
-        }
-    }
-
-    /// Whether the freed slots of a page may be used: no scan that could still follow a link to them is running.
-    fn is_reusable(&self, page: &Page) -> bool {
-        let after = trailer(page).map_or(0, |trailer| trailer.reuse_after);
-        // SAFETY: the heap is open.
-        after == 0 || unsafe { space::is_past(self.heap, after) }
-    }
-
-    fn has_slot(&self, page: &Page, code: &Code) -> bool {
-        page::is_kind(page, Kind::Node)
-            && self.info.layout.has_slot(page, code.bytes.len(), self.is_reusable(page))
-    }
-
-    /// A page of nodes that may have room.
-    fn some_page(&self, code_bytes: usize) -> u32 {
-        let bytes = self.info.layout.node_bytes(code_bytes);
-        // SAFETY: the relation is open.
-        unsafe {
-            space::last_used(self.relation)
-                .or_else(|| space::find(self.relation, bytes))
-                .unwrap_or_else(|| self.new_page())
-        }
-    }
-
-    /// Another page, after `block` turned out to have no room.
-    fn page_is_full(&self, block: u32, code_bytes: usize) -> u32 {
-        let bytes = self.info.layout.node_bytes(code_bytes);
-        // SAFETY: the relation is open.
-        unsafe {
-            let other = space::find_other(self.relation, block, 0, bytes);
-            let other = other.unwrap_or_else(|| self.new_page());
-            space::set_last_used(self.relation, other);
-            other
-        }
-    }
-
-    /// Adds an empty page of nodes. Nothing leads to it, so that a crash loses nothing but its space.
-    unsafe fn new_page(&self) -> u32 {
-        // SAFETY: the relation is open; the page is the only one locked.
-        unsafe {
-            let guard = WriteGuard::extend(self.relation, pg_sys::ForkNumber::MAIN_FORKNUM);
-            let block = guard.block();
-            if !self.info.layout.has_numbers(block) {
-                ereport!(
-                    ERROR,
-                    PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-                    format!(
-                        "hnsw index cannot have nodes on block {block}: node numbers are used up"
-                    )
-                );
-            }
-            let mut txn = WalTxn::new(self.relation, self.build);
-            self.info.layout.init(txn.new_page(&guard));
-            txn.commit();
-            let free_bytes = self.info.layout.free_bytes(guard.page());
-            drop(guard);
-            if !self.build {
-                space::offer(self.relation, block, free_bytes);
-            }
-            block
-        }
-    }
-
-    /// A page with room for a node's links above the ground, locked; nothing for a node on the ground.
-    unsafe fn upper_page(&self, level: u8) -> Option<WriteGuard> {
-        let bytes = page::aux::upper_bytes(self.info.layout.m(), level);
-        // SAFETY: the caller holds pages of nodes at most.
-        (level > 0).then(|| unsafe { self.aux_page_with_room(bytes) })
-    }
-
-    /// A page with room for a cell, locked. Pages with room are on a list that begins at the metapage.
-    unsafe fn aux_page_with_room(&self, bytes: usize) -> WriteGuard {
-        loop {
-            // SAFETY: the caller holds pages of nodes at most; pages of cells and the metapage come after them.
-            unsafe {
-                let head = index::read_meta(self.relation).aux_head;
-                if head == cells::NO_BLOCK {
-                    self.new_aux_page();
-                    continue;
-                }
-                let guard = WriteGuard::new(self.relation, head);
-                if !page::is_kind(guard.page(), Kind::Aux) {
-                    corrupt(self.relation, head, "the list of pages of cells leads elsewhere");
-                }
-                if cells::has_room(guard.page(), bytes) {
-                    return guard;
-                }
-                self.unlist(&guard);
-            }
-        }
-    }
-
-    /// Takes a page without room off the list, if it is the first.
-    unsafe fn unlist(&self, aux_page: &WriteGuard) {
-        // SAFETY: the metapage comes last in the lock order.
-        unsafe {
-            let meta_page = WriteGuard::new(self.relation, META_BLOCK);
-            let Some(mut meta) = Meta::read(meta_page.page()) else { return };
-            if meta.aux_head != aux_page.block() {
-                return;
-            }
-            let mut txn = WalTxn::new(self.relation, self.build);
-            let image = txn.page(aux_page);
-            meta.aux_head = cells::next(image);
-            cells::set_next(image, cells::NO_BLOCK);
-            cells::set_listed(image, false);
-            meta.write(txn.page(&meta_page));
-            txn.commit();
-        }
-    }
-
-    unsafe fn new_aux_page(&self) {
-        // SAFETY: nobody else can know the new page; the metapage comes last in the lock order.
-        unsafe {
-            let guard = WriteGuard::extend(self.relation, pg_sys::ForkNumber::MAIN_FORKNUM);
-            let meta_page = WriteGuard::new(self.relation, META_BLOCK);
-            let Some(mut meta) = Meta::read(meta_page.page()) else { return };
-            let mut txn = WalTxn::new(self.relation, self.build);
-            let image = txn.new_page(&guard);
-            page::init_page(image, Kind::Aux, cells::empty_bytes(AUX_SLOTS));
-            cells::init(image, AUX_SLOTS);
-            cells::set_next(image, meta.aux_head);
-            cells::set_listed(image, true);
-            meta.aux_head = guard.block();
-            meta.write(txn.page(&meta_page));
-            txn.commit();
         }
     }
 }

@@ -6,10 +6,12 @@ mod cost;
 mod graph;
 mod index;
 mod insert;
+mod lists;
 mod nodes;
 mod opclass;
 pub mod options;
 pub mod page;
+mod room;
 mod scan;
 mod vacuum;
 

@@ -18,6 +18,7 @@ use pgrx::prelude::*;
 
 use super::graph::{Chain, PageGraph, PageItem, Target};
 use super::index::{self, IndexInfo, corrupt};
+use super::lists::ListPlace;
 use super::nodes::Codes;
 use super::page::{self, AuxKind, AuxPtr, Kind, META_BLOCK, Meta, NO_NODE, State, Tid};
 use crate::storage::page::{set_trailer, trailer};
@@ -540,8 +541,7 @@ impl Vacuum<'_> {
     }
 
     unsafe fn repair_list(&self, id: NodeId, level: u8) {
-        let layout = &self.info.layout;
-        let (m, max) = (layout.m(), max_links(layout.m(), level));
+        let max = max_links(self.info.layout.m(), level);
         // SAFETY: the relation is open; the search and the codes hold no lock, and then one page is locked.
         unsafe {
             let mut codes = Codes::new(self.relation, self.info);
@@ -550,7 +550,8 @@ impl Vacuum<'_> {
             let mut found = self.search(id, &code, level);
             loop {
                 pgrx::check_for_interrupts!();
-                let Some((block, slot, seen)) = self.list(id, level) else { return };
+                let list = ListPlace::read(self.relation, self.info, id, level);
+                let Some((place, seen)) = list else { return };
                 let kept = seen.iter().filter(|link| !self.dead.contains(&link.id()));
                 let kept: Vec<Link> = kept.copied().collect();
                 codes.read(kept.iter().map(|link| link.id()).chain(found.iter().map(|f| f.id)));
@@ -564,21 +565,12 @@ impl Vacuum<'_> {
                 edges.sort_by(|a, b| a.score.total_cmp(&b.score));
                 let chosen = codes.choose(&edges, max);
                 let links: Vec<Link> = chosen.iter().map(Edge::link).collect();
-                let guard = WriteGuard::new(self.relation, block);
-                let same =
-                    self.list_on(guard.page(), id, slot, level).is_some_and(|now| now == seen);
-                if !same {
+                let guard = WriteGuard::new(self.relation, place.block);
+                if place.links(self.info, guard.page()).is_none_or(|now| now != seen) {
                     continue;
                 }
                 let mut txn = WalTxn::new(self.relation, false);
-                let image = txn.page(&guard);
-                if level == 0 {
-                    if let Some(mut node) = layout.node_mut(image, slot) {
-                        node.set_links(m, &links);
-                    }
-                } else if let Some(cell) = cells::cell_mut(image, slot) {
-                    page::aux::set_links(cell, m, level, &links);
-                }
+                place.write(self.info, txn.page(&guard), &links);
                 txn.commit();
                 return;
             }
@@ -603,40 +595,6 @@ impl Vacuum<'_> {
             found.retain(|item| item.id != id && !self.dead.contains(&item.id));
             found
         }
-    }
-
-    /// A node's list of links, and where it is. No lock is held at entry or exit.
-    unsafe fn list(&self, id: NodeId, level: u8) -> Option<(u32, u16, Vec<Link>)> {
-        // SAFETY: the relation is open.
-        unsafe {
-            let (mut block, mut slot) = self.info.layout.place(id);
-            if level > 0 {
-                let guard = ReadGuard::new(self.relation, block);
-                let aux = self.info.layout.node(guard.page(), slot)?.aux();
-                (block, slot) = (aux.block, aux.slot);
-                if !aux.is_some() {
-                    return None;
-                }
-            }
-            let guard = ReadGuard::new(self.relation, block);
-            Some((block, slot, self.list_on(guard.page(), id, slot, level)?))
-        }
-    }
-
-    fn list_on(
-        &self,
-        page: &crate::storage::page::Page,
-        id: NodeId,
-        slot: u16,
-        level: u8,
-    ) -> Option<Vec<Link>> {
-        let m = self.info.layout.m();
-        if level == 0 {
-            return Some(self.info.layout.node(page, slot)?.links(m).collect());
-        }
-        let cell = page::is_kind(page, Kind::Aux).then(|| cells::cell(page, slot)).flatten()?;
-        let mine = page::aux::owner(cell).0 == id && page::aux::kind(cell) == Some(AuxKind::Upper);
-        mine.then(|| page::aux::links(cell, m, level).collect())
     }
 
     /// Step 5.
