@@ -3,9 +3,7 @@
 //!
 //! Lock order: pages of nodes by rising block, then pages of cells by rising block, then the metapage.
 
-use leanstack_core::hnsw::{
-    Change, Edge, Link, NodeId, Search, level_of, max_links, max_protected, offer,
-};
+use leanstack_core::hnsw::{Edge, Link, NodeId, Search, level_of, max_links, max_protected};
 use leanstack_core::quantize::{Factors, Query, Value};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -23,8 +21,6 @@ use crate::types::value::detoast;
 
 /// Candidates looked at first when the server says that the row's vector did not change.
 const EF_UNCHANGED: usize = 10;
-/// How often a list that changes under us is read again before its link is given up. A protected link never is.
-const RETRIES: usize = 3;
 /// How often a row is inserted anew because vacuum emptied all the nodes that were found for it.
 const SEARCHES: usize = 100;
 /// Rows of the first cell of a chain, and of the largest.
@@ -139,33 +135,6 @@ struct Inserter<'a> {
     build: bool,
     room: Room<'a>,
     codes: Codes<'a>,
-}
-
-/// What a list of links was when it was read, and what is to become of it.
-struct Offer {
-    seen: Vec<Link>,
-    change: Change,
-}
-
-impl Offer {
-    /// The list as it is to be.
-    fn apply(&self, mut link: Edge) -> Vec<Link> {
-        let mut links = self.seen.clone();
-        for &at in &self.change.demoted {
-            links[at] = Link::new(links[at].id(), links[at].is_protected(), true);
-        }
-        link.spare = self.change.spare;
-        match links.get_mut(self.change.at) {
-            Some(place) => *place = link.link(),
-            None => links.push(link.link()),
-        }
-        links
-    }
-}
-
-/// A change that only writes the new edge, to `at`.
-fn write_to(at: usize) -> Change {
-    Change { at, spare: false, demoted: Vec::new() }
 }
 
 impl Inserter<'_> {
@@ -455,7 +424,7 @@ impl Inserter<'_> {
             let Some((id, parent)) = self.create(new, ground, &chosen) else { return false };
             for (level, edges) in chosen.iter().enumerate() {
                 for edge in edges.iter().filter(|edge| level > 0 || edge.id != parent) {
-                    self.link_back(edge, level as u8, id, new);
+                    self.codes.link_back(edge, level as u8, id, &new.code, self.build);
                 }
             }
             self.raise_entry(id, new.level);
@@ -526,7 +495,7 @@ impl Inserter<'_> {
                 self.codes.read([parent]);
                 let score = self.codes.distance(&new.code, parent);
                 let edge = Edge { protected: true, ..Edge::new(score, NO_NODE) };
-                let offer = self.weigh(parent, 0, edge, most_protected, new)?;
+                let offer = self.codes.weigh(parent, 0, edge, most_protected, &new.code)?;
                 let low = WriteGuard::new(self.relation, parent_block.min(target));
                 let high = (parent_block != target)
                     .then(|| WriteGuard::new(self.relation, parent_block.max(target)));
@@ -622,65 +591,6 @@ impl Inserter<'_> {
             Some(node) => node,
             None => corrupt(self.relation, META_BLOCK, "a node is gone while its page is locked"),
         }
-    }
-
-    /// Offers a link back to a neighbour, unless its list is the better without it.
-    unsafe fn link_back(&mut self, edge: &Edge, level: u8, id: NodeId, new: &NewNode) {
-        for _ in 0..RETRIES {
-            pgrx::check_for_interrupts!();
-            let back = Edge::new(edge.score, id);
-            // SAFETY: the relation is open; one page is locked at a time.
-            unsafe {
-                let Some(offer) = self.weigh(edge.id, level, back, 0, new) else { return };
-                let place = ListPlace::find(self.relation, self.info, edge.id, level);
-                let Some(place) = place else { return };
-                let guard = WriteGuard::new(self.relation, place.block);
-                let Some(current) = place.links(self.info, guard.page()) else { return };
-                if current != offer.seen {
-                    continue;
-                }
-                let mut txn = WalTxn::new(self.relation, self.build);
-                place.write(self.info, txn.page(&guard), &offer.apply(back));
-                txn.commit();
-            }
-            return;
-        }
-    }
-
-    /// Decides where in the list of `holder` a link to the new node would go; nothing if it brings nothing, or, for a
-    /// protected one, if the holder has `most_protected` of those.
-    unsafe fn weigh(
-        &mut self,
-        holder: NodeId,
-        level: u8,
-        edge: Edge,
-        most_protected: usize,
-        new: &NewNode,
-    ) -> Option<Offer> {
-        let m = self.info.layout.m();
-        // SAFETY: the relation is open and no lock is held.
-        let (_, seen) = unsafe { ListPlace::read(self.relation, self.info, holder, level)? };
-        if edge.protected && seen.iter().filter(|l| l.is_protected()).count() >= most_protected {
-            return None;
-        }
-        // Vacuum may have found the new node meanwhile and linked to it.
-        if seen.iter().any(|link| link.id() == edge.id) {
-            return None;
-        }
-        self.codes.read(seen.iter().map(|link| link.id()).chain([holder]));
-        let holder = self.codes.get(holder)?;
-        // A link to a node without rows gives way first, unless it is protected.
-        let gone = |link: &Link| {
-            !link.is_protected() && self.codes.get(link.id()).is_none_or(|code| !code.has_rows)
-        };
-        if let Some(at) = seen.iter().position(gone) {
-            return Some(Offer { change: write_to(at), seen });
-        }
-        let edges = self.codes.edges(holder, &seen);
-        let change = offer(&edges, max_links(m, level), edge, |at| {
-            self.codes.distance(&new.code, edges[at].id)
-        })?;
-        Some(Offer { change, seen })
     }
 
     /// Makes the node the entry point if it is the highest.

@@ -8,6 +8,7 @@ mod index;
 mod insert;
 mod lists;
 mod nodes;
+mod offers;
 mod opclass;
 pub mod options;
 pub mod page;

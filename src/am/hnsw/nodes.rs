@@ -44,8 +44,8 @@ impl Hasher for NodeHasher {
 
 /// Codes by node. What is not a node any more is absent.
 pub struct Codes<'a> {
-    relation: pg_sys::Relation,
-    info: &'a IndexInfo,
+    pub(super) relation: pg_sys::Relation,
+    pub(super) info: &'a IndexInfo,
     known: HashMap<NodeId, Code, BuildHasherDefault<NodeHasher>>,
     wanted: Vec<NodeId>,
 }

@@ -4,7 +4,7 @@
 //! 2. Insertions under way, which may have seen such nodes alive, are waited for.
 //! 3. Nodes below a dead node in the tree of protected links are handed to the nearest living node above it; then
 //!    the root and the entry point move away from dead nodes.
-//! 4. Lists with dead nodes get other links in their place.
+//! 4. Lists with dead nodes get other links in their place, and the nodes that these lead to are offered links back.
 //! 5. Dead nodes are marked. Scans may still pass through them; their slots are used again when no scan can.
 //!
 //! Each step is complete in itself: after a crash between any two WAL records every living node is still reachable,
@@ -572,12 +572,17 @@ impl Vacuum<'_> {
                 let mut txn = WalTxn::new(self.relation, false);
                 place.write(self.info, txn.page(&guard), &links);
                 txn.commit();
+                drop(guard);
+                // As an insertion does: where many are gone, those that are left must find each other.
+                for edge in chosen.iter().filter(|edge| kept.iter().all(|l| l.id() != edge.id)) {
+                    codes.link_back(edge, level, id, &code, false);
+                }
                 return;
             }
         }
     }
 
-    /// The nearest living nodes to a node at `level`, without itself.
+    /// The nearest living nodes to a node at `level`, without itself, which the search finds too.
     unsafe fn search(&self, id: NodeId, code: &super::nodes::Code, level: u8) -> Vec<PageItem> {
         // SAFETY: the relation is open.
         unsafe {
@@ -590,7 +595,7 @@ impl Vacuum<'_> {
             let seed = super::descend(&mut graph, meta.entry, meta.entry_level, level);
             let mut search = Search::default();
             seed.map(|seed| search.seed(seed));
-            let Ok(()) = search.run(&mut graph, level, self.info.ef_construction);
+            let Ok(()) = search.run(&mut graph, level, self.info.ef_construction + 1);
             search.take_nearest(&mut found);
             found.retain(|item| item.id != id && !self.dead.contains(&item.id));
             found
