@@ -57,10 +57,6 @@ pub fn page_order(
                 None => break,
             }
         }
-        if order.len() % per_page != 0 && order.len() < nodes {
-            // The page is not full and nothing known is left: go on with a node not met so far.
-            continue;
-        }
     }
     order
 }

@@ -53,7 +53,6 @@ pub struct Search<I> {
     visited: Visited,
     links: Vec<NodeId>,
     scored: Vec<I>,
-    expanded: usize,
 }
 
 impl<I: Item> Default for Search<I> {
@@ -66,7 +65,6 @@ impl<I: Item> Default for Search<I> {
             visited: Visited::default(),
             links: Vec::new(),
             scored: Vec::new(),
-            expanded: 0,
         }
     }
 }
@@ -79,7 +77,6 @@ impl<I: Item> Search<I> {
         self.discarded.clear();
         self.keep_discarded = resumable;
         self.visited.clear();
-        self.expanded = 0;
     }
 
     /// Adds a scored node to start from, unless the search has met it.
@@ -108,7 +105,6 @@ impl<I: Item> Search<I> {
                 break;
             }
             self.candidates.pop();
-            self.expanded += 1;
             graph.links(&next, level, &mut self.links)?;
             let visited = &mut self.visited;
             self.links.retain(|&id| visited.insert(id));
@@ -193,19 +189,9 @@ impl<I: Item> Search<I> {
         out.sort_unstable_by(compare);
     }
 
-    /// The nearest result.
-    pub fn best(&self) -> Option<I> {
-        self.nearest.iter().map(|far| far.0).min_by(compare)
-    }
-
     /// Whether the search has met `id`.
     pub fn visited_nodes(&self) -> usize {
         self.visited.len()
-    }
-
-    /// How many nodes' links were followed.
-    pub fn expanded_nodes(&self) -> usize {
-        self.expanded
     }
 
     /// Bytes held.
