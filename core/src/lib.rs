@@ -13,6 +13,7 @@ pub mod quantize;
 pub mod sparse;
 mod text;
 pub mod wire;
+pub mod workers;
 
 pub use element::Element;
 pub use error::Error;

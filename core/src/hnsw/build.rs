@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 use super::graph::{Graph, Item, Link, NodeId, Scored};
 use super::search::Search;
@@ -12,6 +11,7 @@ use super::select::{Edge, offer, select};
 use super::{level_of, max_links, max_protected};
 use crate::prefetch::prefetch;
 use crate::quantize::{Codec, Factors, Value};
+use crate::workers;
 
 /// The two numbers that shape a graph.
 #[derive(Clone, Copy, Debug)]
@@ -149,7 +149,7 @@ impl Builder {
         self,
         pool: &rayon::ThreadPool,
         threads: usize,
-        mut tick: impl FnMut(usize) -> Result<(), E>,
+        tick: impl FnMut(usize) -> Result<(), E>,
     ) -> Result<Built, E> {
         let Builder { codec, options, codes, factors, levels, by_hash, .. } = self;
         drop(by_hash);
@@ -157,16 +157,9 @@ impl Builder {
         if built.is_empty() {
             return Ok(built);
         }
-        let progress = Progress::default();
         built.start();
-        progress.next.store(1, Relaxed);
-        pool.in_place_scope(|scope| {
-            let _stop = StopOnDrop(&progress);
-            for _ in 0..threads.max(1) {
-                scope.spawn(|_| built.work(&progress));
-            }
-            progress.wait(threads.max(1), &mut tick)
-        })?;
+        let work = |scratch: &mut Scratch, id: usize| built.insert(id as NodeId, scratch);
+        workers::run(pool, threads, 1..built.len(), Scratch::default, work, tick)?;
         Ok(built)
     }
 }
@@ -174,54 +167,6 @@ impl Builder {
 /// Whether two vectors with the same code are the same as far as the code can tell.
 fn same_vector(a: &Factors, b: &Factors) -> bool {
     a.scale.to_bits() == b.scale.to_bits() && a.bias.to_bits() == b.bias.to_bits()
-}
-
-/// What the workers and the waiting thread tell each other.
-#[derive(Default)]
-struct Progress {
-    next: AtomicUsize,
-    done: AtomicUsize,
-    stop: AtomicBool,
-    finished: Mutex<usize>,
-    changed: Condvar,
-}
-
-const TICK: Duration = Duration::from_millis(20);
-
-impl Progress {
-    fn wait<E>(
-        &self,
-        threads: usize,
-        tick: &mut impl FnMut(usize) -> Result<(), E>,
-    ) -> Result<(), E> {
-        loop {
-            tick(self.done.load(Relaxed))?;
-            let finished = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
-            if *finished == threads {
-                return Ok(());
-            }
-            drop(self.changed.wait_timeout(finished, TICK));
-        }
-    }
-}
-
-/// Stops the workers when the waiting thread leaves, by whatever way.
-struct StopOnDrop<'a>(&'a Progress);
-
-impl Drop for StopOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.stop.store(true, Relaxed);
-    }
-}
-
-/// Tells the waiting thread that a worker is gone, by whatever way.
-struct FinishOnDrop<'a>(&'a Progress);
-
-impl Drop for FinishOnDrop<'_> {
-    fn drop(&mut self) {
-        *self.0.finished.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        self.0.changed.notify_one();
-    }
 }
 
 /// The graph in memory. Links are read without locks: a reader may see a list in the middle of a change, which is a
@@ -378,19 +323,6 @@ impl Built {
     fn between(&self, a: NodeId, b: NodeId) -> f32 {
         let (fa, fb) = (&self.factors[a as usize], &self.factors[b as usize]);
         self.codec.between(self.codes.get(a), fa, self.codes.get(b), fb)
-    }
-
-    fn work(&self, progress: &Progress) {
-        let _finish = FinishOnDrop(progress);
-        let mut scratch = Scratch::default();
-        while !progress.stop.load(Relaxed) {
-            let id = progress.next.fetch_add(1, Relaxed);
-            if id >= self.len() {
-                return;
-            }
-            self.insert(id as NodeId, &mut scratch);
-            progress.done.fetch_add(1, Relaxed);
-        }
     }
 
     /// Inserts a node: searches all levels, writes the node's own lists, and only then lets others link to it, the
