@@ -54,7 +54,7 @@ def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="bench/run.sh", description=__doc__)
     add = parser.add_argument
-    add("--dataset", type=dataset_names, default="wordnet384", help="names, or all; default wordnet384")
+    add("--dataset", type=dataset_names, help="names, or all; default wordnet384 where its files are, else descriptors128")
     add("--rows", type=int, help="use the first N rows of each data set")
     add("--metric", choices=["l2", "cosine", "ip"], help="default: what the data set is for")
     add("--engines", type=engine_names, help="default: those whose extension the server offers")
@@ -99,6 +99,8 @@ def arguments() -> argparse.Namespace:
     add("--against", type=Path, metavar="JSON", help="earlier results for engines not measured now")
     add("--output", metavar="NAME", help="base name of the files under target/bench; default: the data sets")
     options = parser.parse_args()
+    if options.dataset is None:
+        options.dataset = ["wordnet384" if datasets.has_wordnet(options.data_dir) else "descriptors128"]
     if min(options.ef) < options.k:
         parser.error(f"ef {min(options.ef)} is less than k {options.k}: the index would return too few rows")
     options.settings = {}
