@@ -41,5 +41,6 @@ ln -sfn "$SOCKET_DIR" "$CLUSTER_ROOM/socket"
 SOCKET_DIR=
 echo
 echo "The server stays up. Go on with:"
-echo "    $PG_BINDIR/psql -h $PGHOST -U postgres demo"
+echo "    $PG_BINDIR/psql -h $PGHOST -p $PGPORT -U postgres demo"
+echo "    SELECT words, gloss FROM glosses ORDER BY embedding <=> meaning('dog') LIMIT 5;"
 echo "and end it with 'make demo-stop'."

@@ -20,7 +20,9 @@ cluster_room() {
   if [ "$(id -un)" != "$PG_OS_USER" ]; then
     chown "$PG_OS_USER" "$CLUSTER_ROOM" "$SOCKET_DIR"
   fi
-  export PGHOST=$SOCKET_DIR PGUSER=postgres PGDATABASE=postgres
+  # Nothing of the user's own connection settings, which may lead elsewhere.
+  unset PGSERVICE PGSERVICEFILE PGHOSTADDR PGPASSWORD PGPASSFILE PGOPTIONS PGSSLMODE PGCLIENTENCODING PGTZ PGDATESTYLE
+  export PGHOST=$SOCKET_DIR PGPORT=5432 PGUSER=postgres PGDATABASE=postgres
   trap cluster_cleanup EXIT
   trap 'exit 130' INT TERM
 }
