@@ -7,6 +7,7 @@ pub mod error;
 pub mod fuse;
 pub mod hnsw;
 pub mod isa;
+pub mod ivf;
 pub mod metric;
 pub mod prefetch;
 pub mod quantize;

@@ -1,0 +1,32 @@
+//! Inverted lists: rows grouped by their nearest centroid, so that a query looks into a few groups only.
+//!
+//! [`train`] finds the centroids on a sample, [`Centroids`] assigns rows to lists and finds the lists near a query.
+//! Everything is in memory and owned by the caller; threads come from the pool that the caller passes in.
+
+mod centroids;
+mod kmeans;
+mod tiles;
+
+pub use centroids::{Centroids, NearList};
+pub use kmeans::{Stopped, memory_bytes, train};
+
+use crate::Metric;
+
+/// How rows and centroids are compared.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Geometry {
+    /// By Euclidean distance; a centroid is the mean of its rows.
+    Euclidean,
+    /// By angle, rows and centroids being unit vectors; a centroid is the direction of the mean.
+    Spherical,
+}
+
+impl From<Metric> for Geometry {
+    /// As pgvector's `ivfflat`: by angle for cosine distance and inner product.
+    fn from(metric: Metric) -> Geometry {
+        match metric {
+            Metric::Cosine | Metric::InnerProduct => Geometry::Spherical,
+            Metric::L2 | Metric::L1 | Metric::Hamming | Metric::Jaccard => Geometry::Euclidean,
+        }
+    }
+}
