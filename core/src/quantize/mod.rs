@@ -11,6 +11,8 @@ mod encode;
 mod float;
 mod packed;
 mod query;
+pub mod rabitq;
+pub mod rotation;
 pub mod scalar;
 
 use half::f16;
