@@ -95,3 +95,11 @@ pub fn scan_memory_bytes() -> usize {
     let work_mem_kb = unsafe { pg_sys::work_mem };
     (f64::from(work_mem_kb) * 1024.0 * SCAN_MEM_MULTIPLIER.get()) as usize
 }
+
+/// Memory that building an index may take: `maintenance_work_mem`.
+pub fn build_memory_bytes() -> usize {
+    // SAFETY: a plain setting of the server, read on its thread.
+    #[allow(unsafe_code)]
+    let memory_kb = unsafe { pg_sys::maintenance_work_mem };
+    memory_kb as usize * 1024
+}

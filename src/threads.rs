@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use pgrx::pg_sys;
+use pgrx::prelude::*;
 
 /// How many threads a build may use: `max_parallel_maintenance_workers` besides the leader's own share, no more than
 /// there are processors.
@@ -12,8 +13,22 @@ pub fn build_threads() -> usize {
     (workers.max(0) as usize + 1).min(processors)
 }
 
+/// A pool of `threads` threads for a build; an error is raised if they cannot be started.
+pub fn build_pool(threads: usize) -> rayon::ThreadPool {
+    match pool(threads) {
+        Ok(pool) => pool,
+        Err(error) => {
+            ereport!(
+                ERROR,
+                PgSqlErrorCode::ERRCODE_INSUFFICIENT_RESOURCES,
+                format!("cannot start {threads} threads to build the index: {error}")
+            );
+        }
+    }
+}
+
 /// A pool of `threads` threads to which no signal is delivered: PostgreSQL's handlers belong on its own thread.
-pub fn pool(threads: usize) -> Result<rayon::ThreadPool, rayon::ThreadPoolBuildError> {
+fn pool(threads: usize) -> Result<rayon::ThreadPool, rayon::ThreadPoolBuildError> {
     let mut all = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
     let mut before = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: plain libc calls on sets that live here. New threads inherit the mask; the leader gets its own back.

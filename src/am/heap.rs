@@ -1,8 +1,14 @@
-//! The heap as the access methods see it.
+//! The heap as the access methods see it: addresses of rows, and scans that hand over the indexed column's values.
 
+use std::ffi::c_void;
+
+use leanstack_core::quantize::Value;
 use pgrx::pg_sys;
+use pgrx::prelude::*;
 
-use super::hnsw::page::Tid;
+use crate::error::unwrap;
+use crate::storage::Tid;
+use crate::types::value::{TypeKind, detoast};
 
 /// A row's address.
 ///
@@ -25,34 +31,123 @@ pub fn item_pointer(tid: Tid) -> pg_sys::ItemPointerData {
     }
 }
 
-/// Calls `callback` for the rows of one heap block that an index would hold.
-///
-/// # Safety
-/// The relations are open, `index_info` describes the index, and `state` is what the callback expects.
-pub unsafe fn scan_range(
-    heap: pg_sys::Relation,
-    index: pg_sys::Relation,
-    index_info: *mut pg_sys::IndexInfo,
-    block: u32,
-    callback: pg_sys::IndexBuildCallback,
-    state: *mut std::ffi::c_void,
+/// A table, an index on a column of `kind` in it, and the server's description of that index.
+#[derive(Clone, Copy)]
+pub struct Source {
+    /// The table.
+    pub heap: pg_sys::Relation,
+    /// The index.
+    pub index: pg_sys::Relation,
+    /// As the server passes it to a build, or from `BuildIndexInfo`.
+    pub index_info: *mut pg_sys::IndexInfo,
+    /// The type of the column.
+    pub kind: TypeKind,
+}
+
+/// What a scan calls for each row whose value is not NULL.
+pub type EachRow<'a> = &'a mut dyn FnMut(Tid, Value<'_>);
+
+struct Rows<'a> {
+    kind: TypeKind,
+    each: EachRow<'a>,
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn row_callback(
+    _index: pg_sys::Relation,
+    row: pg_sys::ItemPointer,
+    values: *mut pg_sys::Datum,
+    isnull: *mut bool,
+    _alive: bool,
+    rows: *mut c_void,
 ) {
-    // SAFETY: as the caller promises; this is table_index_build_range_scan of tableam.h.
+    // SAFETY: the server passes a row of one column and the `Rows` that the scan was started with.
     unsafe {
-        if let Some(scan) = (*(*heap).rd_tableam).index_build_range_scan {
-            scan(
-                heap,
-                index,
-                index_info,
-                false,
+        if *isnull {
+            return;
+        }
+        let rows = &mut *rows.cast::<Rows<'_>>();
+        let value = detoast(rows.kind, *values);
+        (rows.each)(tid(row), unwrap(value.value()));
+    }
+}
+
+impl Source {
+    /// Goes through all rows that a build would index, reporting progress. Gives how many rows the table has.
+    ///
+    /// # Safety
+    /// The relations are open, and `index_info` describes the index.
+    pub unsafe fn scan(&self, each: EachRow<'_>) -> f64 {
+        let mut rows = Rows { kind: self.kind, each };
+        // SAFETY: as the caller promises.
+        unsafe {
+            pg_sys::table_index_build_scan(
+                self.heap,
+                self.index,
+                self.index_info,
+                true,
+                true,
+                Some(row_callback),
+                (&raw mut rows).cast(),
+                std::ptr::null_mut(),
+            )
+        }
+    }
+
+    /// Goes through the rows that a build would index in at most `count` blocks spread over the table.
+    ///
+    /// # Safety
+    /// As for [`Source::scan`].
+    pub unsafe fn sample(&self, count: u32, each: EachRow<'_>) {
+        let mut rows = Rows { kind: self.kind, each };
+        // SAFETY: as the caller promises; the call is table_index_build_range_scan of tableam.h.
+        unsafe {
+            let main = pg_sys::ForkNumber::MAIN_FORKNUM;
+            let blocks = pg_sys::RelationGetNumberOfBlocksInFork(self.heap, main);
+            let step = blocks.div_ceil(count).max(1);
+            let Some(scan) = (*(*self.heap).rd_tableam).index_build_range_scan else { return };
+            for block in (0..blocks).step_by(step as usize) {
+                pgrx::check_for_interrupts!();
+                scan(
+                    self.heap,
+                    self.index,
+                    self.index_info,
+                    false,
+                    true,
+                    false,
+                    block,
+                    1,
+                    Some(row_callback),
+                    (&raw mut rows).cast(),
+                    std::ptr::null_mut(),
+                );
+            }
+        }
+    }
+
+    /// Goes through the rows that a snapshot taken now sees, as a concurrent build would.
+    ///
+    /// # Safety
+    /// As for [`Source::scan`]; `index_info` is the caller's own, and changed here.
+    pub unsafe fn scan_visible(&self, each: EachRow<'_>) {
+        let mut rows = Rows { kind: self.kind, each };
+        // SAFETY: as the caller promises.
+        unsafe {
+            (*self.index_info).ii_Concurrent = true;
+            let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetTransactionSnapshot());
+            let none = std::ptr::null_mut();
+            let scan = pg_sys::table_beginscan_strat(self.heap, snapshot, 0, none, true, true);
+            pg_sys::table_index_build_scan(
+                self.heap,
+                self.index,
+                self.index_info,
                 true,
                 false,
-                block,
-                1,
-                callback,
-                state,
-                std::ptr::null_mut(),
+                Some(row_callback),
+                (&raw mut rows).cast(),
+                scan,
             );
+            pg_sys::UnregisterSnapshot(snapshot);
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use pgrx::pg_sys;
 
+use super::page::{Page, trailer};
+
 /// The page this backend last put something on.
 ///
 /// # Safety
@@ -137,4 +139,14 @@ pub unsafe fn is_past(heap: pg_sys::Relation, stamp: u32) -> bool {
         }
         pg_sys::GlobalVisCheckRemovableFullXid(heap, pg_sys::FullTransactionId { value })
     }
+}
+
+/// Whether the freed places of a page may be used: no scan that could still follow a link to them is running.
+///
+/// # Safety
+/// As for [`is_past`].
+pub unsafe fn is_reusable(heap: pg_sys::Relation, page: &Page) -> bool {
+    let after = trailer(page).map_or(0, |trailer| trailer.reuse_after);
+    // SAFETY: as the caller promises.
+    after == 0 || unsafe { is_past(heap, after) }
 }

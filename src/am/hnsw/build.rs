@@ -10,14 +10,16 @@ use pgrx::prelude::*;
 
 use super::index::{IndexInfo, MEAN_BYTES_PER_PAGE};
 use super::insert;
-use super::opclass;
 use super::options::{self, Options, Quantization};
-use super::page::{self, AUX_SLOTS, AuxKind, AuxPtr, Kind, Layout, META_BYTES, Meta, NO_NODE, Tid};
+use super::page::{self, AUX_SLOTS, AuxKind, AuxPtr, Kind, Layout, META_BYTES, Meta, NO_NODE};
+use crate::am::heap::{self, Source};
+use crate::am::{opclass, progress, vectors};
 use crate::error::unwrap;
+use crate::guc;
 use crate::storage::page::content_mut;
-use crate::storage::{WalTxn, WriteGuard, cells, space};
+use crate::storage::{Tid, cells, corrupt, fresh, space};
 use crate::threads;
-use crate::types::value::{TypeKind, detoast};
+use crate::types::value::TypeKind;
 
 /// Vectors up to this many bytes are kept as they are under `quantization = auto`: the rest of a node is longer.
 const SHORT_BYTES: usize = 128;
@@ -27,8 +29,6 @@ const SAMPLE_BLOCKS: u32 = 100;
 const ROWS_PER_CELL: usize = 600;
 /// Nodes put in order between two looks at whether the build was cancelled.
 const INTERRUPT_EVERY: u32 = 4096;
-/// `maintenance_work_mem` is in kilobytes.
-const KILOBYTE: usize = 1024;
 
 /// Phases, as `pg_stat_progress_create_index` shows them.
 #[derive(Clone, Copy)]
@@ -55,13 +55,8 @@ pub unsafe extern "C-unwind" fn ambuildphasename(phase: i64) -> *mut std::ffi::c
     name.as_ptr().cast_mut()
 }
 
-fn progress(param: u32, value: i64) {
-    // SAFETY: writes a number where this backend reports its progress.
-    unsafe { pg_sys::pgstat_progress_update_param(param as i32, value) }
-}
-
 fn enter(phase: Phase) {
-    progress(pg_sys::PROGRESS_CREATEIDX_SUBPHASE, phase as i64);
+    progress::phase(phase as i64);
 }
 
 /// What the index is to be, before its first page is written.
@@ -87,7 +82,6 @@ struct BuildState {
     memory_limit: usize,
     meta: Meta,
     mean: Vec<f32>,
-    heap_tuples: f64,
     index_tuples: f64,
 }
 
@@ -102,23 +96,15 @@ pub unsafe extern "C-unwind" fn ambuild(
     unsafe {
         enter(Phase::Initialize);
         let plan = Plan::new(index);
-        let mean = plan.sample_mean(heap, index, index_info);
+        let source = Source { heap, index, index_info, kind: plan.kind };
+        let mean = plan.sample_mean(&source);
         let mut state = BuildState::new(heap, index, &plan, mean);
         enter(Phase::Load);
-        state.heap_tuples = pg_sys::table_index_build_scan(
-            heap,
-            index,
-            index_info,
-            true,
-            true,
-            Some(build_callback),
-            (&raw mut state).cast(),
-            std::ptr::null_mut(),
-        );
+        let heap_tuples = source.scan(&mut |tid, value| state.add(tid, value));
         state.flush();
-        log_whole(index, pg_sys::ForkNumber::MAIN_FORKNUM);
+        fresh::log_whole(index, pg_sys::ForkNumber::MAIN_FORKNUM);
         let mut result = PgBox::<pg_sys::IndexBuildResult>::alloc0();
-        result.heap_tuples = state.heap_tuples;
+        result.heap_tuples = heap_tuples;
         result.index_tuples = state.index_tuples;
         result.into_pg()
     }
@@ -132,35 +118,7 @@ pub unsafe extern "C-unwind" fn ambuildempty(index: pg_sys::Relation) {
         let meta = Plan::new(index).meta(&[]);
         let fork = pg_sys::ForkNumber::INIT_FORKNUM;
         write_meta(index, fork, &meta);
-        log_whole(index, fork);
-    }
-}
-
-unsafe fn log_whole(index: pg_sys::Relation, fork: pg_sys::ForkNumber::Type) {
-    // SAFETY: the caller holds the index open, and nobody else sees it.
-    unsafe {
-        let permanent = (*(*index).rd_rel).relpersistence == pg_sys::RELPERSISTENCE_PERMANENT as i8;
-        let needed = permanent
-            && (pg_sys::wal_level >= pg_sys::WalLevel::WAL_LEVEL_REPLICA as i32
-                || !wal_skipped(index));
-        if needed || fork == pg_sys::ForkNumber::INIT_FORKNUM {
-            let blocks = pg_sys::RelationGetNumberOfBlocksInFork(index, fork);
-            pg_sys::log_newpage_range(index, fork, 0, blocks, true);
-        }
-    }
-}
-
-/// Whether the relation was made in this transaction, so that with `wal_level = minimal` it is synced at commit.
-unsafe fn wal_skipped(index: pg_sys::Relation) -> bool {
-    // SAFETY: the caller holds the index open. The rest of the macro RelationNeedsWAL.
-    unsafe {
-        // 0 is InvalidSubTransactionId.
-        let created = (*index).rd_createSubid != 0;
-        #[cfg(any(feature = "pg14", feature = "pg15"))]
-        let renewed = (*index).rd_firstRelfilenodeSubid != 0;
-        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
-        let renewed = (*index).rd_firstRelfilelocatorSubid != 0;
-        created || renewed
+        fresh::log_whole(index, fork);
     }
 }
 
@@ -168,9 +126,8 @@ impl Plan {
     /// Decides, or raises why the column cannot be indexed.
     unsafe fn new(index: pg_sys::Relation) -> Plan {
         // SAFETY: the caller holds the index open.
-        let (options, (kind, metric), (type_oid, typmod)) = unsafe {
-            (options::of(index), opclass::of(index), crate::am::heap::first_column(index))
-        };
+        let (options, (kind, metric), (type_oid, typmod)) =
+            unsafe { (options::of(index), opclass::of(index), heap::first_column(index)) };
         if type_oid == pg_sys::VARBITOID {
             ereport!(
                 ERROR,
@@ -224,42 +181,23 @@ impl Plan {
     }
 
     /// The mean of some rows of blocks spread over the heap; empty where codes are not relative to one.
-    unsafe fn sample_mean(
-        &self,
-        heap: pg_sys::Relation,
-        index: pg_sys::Relation,
-        index_info: *mut pg_sys::IndexInfo,
-    ) -> Vec<f32> {
+    unsafe fn sample_mean(&self, source: &Source) -> Vec<f32> {
         if !matches!(self.repr, Repr::Sq8 | Repr::Sq4 | Repr::Sq2) {
             return Vec::new();
         }
-        let mut sample = Sample {
-            kind: self.kind,
-            normalize: self.metric == Metric::Cosine,
-            sum: vec![0.0; self.dims],
-            rows: 0,
+        let (mut sums, mut rows) = (vec![0.0; self.dims], 0);
+        let mut add = |_, value: Value<'_>| {
+            if let Some(components) = vectors::components(value, self.metric == Metric::Cosine) {
+                sums.iter_mut().zip(components).for_each(|(sum, x)| *sum += x);
+                rows += 1;
+            }
         };
         // SAFETY: as for `ambuild`.
-        unsafe {
-            let main = pg_sys::ForkNumber::MAIN_FORKNUM;
-            let blocks = pg_sys::RelationGetNumberOfBlocksInFork(heap, main);
-            let step = blocks.div_ceil(SAMPLE_BLOCKS).max(1);
-            for block in (0..blocks).step_by(step as usize) {
-                pgrx::check_for_interrupts!();
-                crate::am::heap::scan_range(
-                    heap,
-                    index,
-                    index_info,
-                    block,
-                    Some(sample_callback),
-                    (&raw mut sample).cast(),
-                );
-            }
-        }
-        if sample.rows == 0 {
+        unsafe { source.sample(SAMPLE_BLOCKS, &mut add) }
+        if rows == 0 {
             return Vec::new();
         }
-        sample.sum.iter().map(|sum| (sum / sample.rows as f64) as f32).collect()
+        sums.iter().map(|sum| (sum / f64::from(rows)) as f32).collect()
     }
 }
 
@@ -317,72 +255,6 @@ fn choose_repr(kind: TypeKind, _metric: Metric, options: Options, dims: usize) -
     }
 }
 
-struct Sample {
-    kind: TypeKind,
-    normalize: bool,
-    sum: Vec<f64>,
-    rows: usize,
-}
-
-impl Sample {
-    fn add(&mut self, elements: impl Iterator<Item = f64> + Clone) {
-        let norm = elements.clone().map(|x| x * x).sum::<f64>().sqrt();
-        let scale = if self.normalize { 1.0 / norm } else { 1.0 };
-        if !scale.is_finite() || !norm.is_finite() {
-            return;
-        }
-        for (sum, x) in self.sum.iter_mut().zip(elements) {
-            *sum += x * scale;
-        }
-        self.rows += 1;
-    }
-}
-
-#[pg_guard]
-unsafe extern "C-unwind" fn sample_callback(
-    _index: pg_sys::Relation,
-    _tid: pg_sys::ItemPointer,
-    values: *mut pg_sys::Datum,
-    isnull: *mut bool,
-    _alive: bool,
-    state: *mut std::ffi::c_void,
-) {
-    // SAFETY: the server passes the row of one column and the state that `sample_mean` gave it.
-    unsafe {
-        if *isnull {
-            return;
-        }
-        let sample = &mut *state.cast::<Sample>();
-        let value = detoast(sample.kind, *values);
-        match value.value() {
-            Ok(Value::F32(v)) => sample.add(v.iter().map(|&x| f64::from(x))),
-            Ok(Value::F16(v)) => sample.add(v.iter().map(|x| x.to_f64())),
-            _ => {}
-        }
-    }
-}
-
-#[pg_guard]
-unsafe extern "C-unwind" fn build_callback(
-    _index: pg_sys::Relation,
-    tid: pg_sys::ItemPointer,
-    values: *mut pg_sys::Datum,
-    isnull: *mut bool,
-    _alive: bool,
-    state: *mut std::ffi::c_void,
-) {
-    // SAFETY: the server passes the row of one column and the state that `ambuild` gave it.
-    unsafe {
-        if *isnull {
-            return;
-        }
-        let state = &mut *state.cast::<BuildState>();
-        let value = detoast(state.info.kind, *values);
-        let value = unwrap(value.value());
-        state.add(crate::am::heap::tid(tid), value);
-    }
-}
-
 impl BuildState {
     unsafe fn new(
         heap: pg_sys::Relation,
@@ -392,12 +264,10 @@ impl BuildState {
     ) -> BuildState {
         let meta = plan.meta(&mean);
         let Some(info) = IndexInfo::new(&meta, mean.clone()) else {
-            super::index::corrupt(index, 0, "a new index contradicts itself");
+            corrupt(index, 0, "a new index contradicts itself");
         };
         let options =
             BuildOptions { m: plan.options.m, ef_construction: plan.options.ef_construction };
-        // SAFETY: a plain setting of the server, read on its thread.
-        let memory_kb = unsafe { pg_sys::maintenance_work_mem };
         BuildState {
             heap,
             index,
@@ -405,10 +275,9 @@ impl BuildState {
             info,
             first_rows: Vec::new(),
             more_rows: Vec::new(),
-            memory_limit: memory_kb as usize * KILOBYTE,
+            memory_limit: guc::build_memory_bytes(),
             meta,
             mean,
-            heap_tuples: 0.0,
             index_tuples: 0.0,
         }
     }
@@ -449,28 +318,19 @@ impl BuildState {
     }
 
     fn report_progress(&self) {
-        progress(pg_sys::PROGRESS_CREATEIDX_TUPLES_DONE, self.index_tuples as i64);
+        progress::tuples_done(self.index_tuples as i64);
     }
 
     /// Builds the graph of what was collected and writes it. Does nothing the second time.
     unsafe fn flush(&mut self) {
         let Some(builder) = self.builder.take() else { return };
         enter(Phase::Build);
-        progress(pg_sys::PROGRESS_CREATEIDX_TUPLES_TOTAL, builder.len() as i64);
+        progress::tuples_total(builder.len() as i64);
         let threads = threads::build_threads();
-        let pool = match threads::pool(threads) {
-            Ok(pool) => pool,
-            Err(error) => {
-                ereport!(
-                    ERROR,
-                    PgSqlErrorCode::ERRCODE_INSUFFICIENT_RESOURCES,
-                    format!("cannot start {threads} threads to build the index: {error}")
-                );
-            }
-        };
+        let pool = threads::build_pool(threads);
         let built = builder.build(&pool, threads, |done| {
             pgrx::check_for_interrupts!();
-            progress(pg_sys::PROGRESS_CREATEIDX_TUPLES_DONE, done as i64);
+            progress::tuples_done(done as i64);
             Ok::<(), std::convert::Infallible>(())
         });
         let Ok(built) = built;
@@ -498,7 +358,7 @@ impl BuildState {
         unsafe {
             write_meta(self.index, fork, &self.meta);
             for part in self.mean.chunks(MEAN_BYTES_PER_PAGE / 4) {
-                add_page(self.index, fork, |page| {
+                fresh::add_page(self.index, fork, |page| {
                     page::init_page(page, Kind::Mean, part.len() * 4);
                     for (at, x) in part.iter().enumerate() {
                         content_mut(page)[at * 4..at * 4 + 4]
@@ -509,7 +369,7 @@ impl BuildState {
             let last = placed.node_pages.len().saturating_sub(1);
             for (at, nodes) in placed.node_pages.iter().enumerate() {
                 pgrx::check_for_interrupts!();
-                let block = add_page(self.index, fork, |page| {
+                let block = fresh::add_page(self.index, fork, |page| {
                     self.write_nodes(page, built, &placed, nodes);
                 });
                 if at == last {
@@ -518,7 +378,7 @@ impl BuildState {
             }
             for (at, cells) in placed.aux_pages.iter().enumerate() {
                 let is_head = at + 1 == placed.aux_pages.len();
-                add_page(self.index, fork, |page| {
+                fresh::add_page(self.index, fork, |page| {
                     self.write_aux(page, built, &placed, cells, is_head)
                 });
             }
@@ -557,7 +417,7 @@ impl BuildState {
             let (code, factors) = built.code(node);
             let slot = layout.take_slot(page, code.len(), false);
             let Some(mut at) = slot.and_then(|slot| layout.node_mut(page, slot)) else {
-                super::index::corrupt(self.index, 0, "a node does not fit where it was placed");
+                corrupt(self.index, 0, "a node does not fit where it was placed");
             };
             let aux = placed.aux_of[node as usize];
             at.set(built.level(node), placed.rows.first[node as usize], aux, &factors, code);
@@ -582,7 +442,7 @@ impl BuildState {
         for cell in aux_cells {
             let slot = cells::add(page, cell.bytes(built, m));
             let Some(bytes) = slot.and_then(|slot| cells::cell_mut(page, slot)) else {
-                super::index::corrupt(self.index, 0, "a cell does not fit where it was placed");
+                corrupt(self.index, 0, "a cell does not fit where it was placed");
             };
             let owner = placed.ids[cell.node as usize];
             // A node that was just written has version 1.
@@ -757,25 +617,9 @@ impl Placed {
 unsafe fn write_meta(index: pg_sys::Relation, fork: pg_sys::ForkNumber::Type, meta: &Meta) {
     // SAFETY: the caller holds the index open, and nobody else sees it.
     unsafe {
-        add_page(index, fork, |page| {
+        fresh::add_page(index, fork, |page| {
             page::init_page(page, Kind::Meta, META_BYTES);
             meta.write(page);
         });
-    }
-}
-
-/// Adds a page to an index that nobody else sees. Not logged here.
-unsafe fn add_page(
-    index: pg_sys::Relation,
-    fork: pg_sys::ForkNumber::Type,
-    fill: impl FnOnce(&mut crate::storage::page::Page),
-) -> u32 {
-    // SAFETY: as the caller promises.
-    unsafe {
-        let guard = WriteGuard::extend(index, fork);
-        let mut txn = WalTxn::new(index, true);
-        fill(txn.new_page(&guard));
-        txn.commit();
-        guard.block()
     }
 }

@@ -4,47 +4,12 @@ use std::collections::{HashMap, HashSet};
 
 use leanstack_core::hnsw::NodeId;
 use pgrx::pg_sys;
-use pgrx::prelude::*;
 
 use super::graph::for_each_row;
-use super::index::{self, IndexInfo};
-use super::page::{self, AuxKind, Kind, NO_NODE, State, Tid};
-use crate::error::unwrap;
-use crate::storage::{ReadGuard, cells};
-use crate::types::value::detoast;
-
-/// One line of the report.
-pub struct Finding {
-    /// What was looked at.
-    pub check: &'static str,
-    /// What is wrong, if anything is.
-    pub wrong: Option<String>,
-    /// What was counted.
-    pub detail: String,
-}
-
-/// Problems of one sort: the first few in words, the rest counted.
-#[derive(Default)]
-struct Problems {
-    count: usize,
-    first: Vec<String>,
-}
-
-const SHOWN: usize = 3;
-
-impl Problems {
-    fn add(&mut self, what: impl FnOnce() -> String) {
-        self.count += 1;
-        if self.first.len() < SHOWN {
-            self.first.push(what());
-        }
-    }
-
-    fn finding(self, check: &'static str, detail: String) -> Finding {
-        let wrong = (self.count > 0).then(|| format!("{}: {}", self.count, self.first.join("; ")));
-        Finding { check, wrong, detail }
-    }
-}
+use super::index;
+use super::page::{self, AuxKind, Kind, NO_NODE, State};
+use crate::am::check::{Finding, Problems, check_heap};
+use crate::storage::{ReadGuard, Tid, cells};
 
 /// What is known of a node once all pages were read.
 struct Seen {
@@ -149,7 +114,14 @@ pub unsafe fn check(heap: pg_sys::Relation, relation: pg_sys::Relation) -> Vec<F
         findings.push(cells_wrong.finding("cells", format!("{} rows", rows.len())));
         findings.push(twice.finding("rows once", format!("{} rows", rows.len())));
         findings.extend(check_links(&nodes, &upper_links, meta.root, meta.entry));
-        findings.push(check_heap(heap, relation, &info, &rows));
+        let mut code = Vec::new();
+        findings.push(check_heap(
+            heap,
+            relation,
+            info.kind,
+            |value| info.codec.encode(value, &mut code).is_some(),
+            |tid| rows.contains_key(&tid),
+        ));
         findings
     }
 }
@@ -218,70 +190,4 @@ fn check_links(
         protected.finding("protected links", format!("{total} nodes")),
         lost.finding("reachable", format!("{total} nodes")),
     ]
-}
-
-struct HeapState<'a> {
-    info: &'a IndexInfo,
-    rows: &'a HashMap<Tid, NodeId>,
-    missing: Problems,
-    seen: usize,
-}
-
-/// Whether every row that a snapshot sees, and whose vector can be indexed, is in the index.
-unsafe fn check_heap(
-    heap: pg_sys::Relation,
-    relation: pg_sys::Relation,
-    info: &IndexInfo,
-    rows: &HashMap<Tid, NodeId>,
-) -> Finding {
-    let mut state = HeapState { info, rows, missing: Problems::default(), seen: 0 };
-    // SAFETY: the relations are open. The scan uses a snapshot taken here, as a concurrent build would.
-    unsafe {
-        let index_info = pg_sys::BuildIndexInfo(relation);
-        (*index_info).ii_Concurrent = true;
-        let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetTransactionSnapshot());
-        let scan =
-            pg_sys::table_beginscan_strat(heap, snapshot, 0, std::ptr::null_mut(), true, true);
-        pg_sys::table_index_build_scan(
-            heap,
-            relation,
-            index_info,
-            true,
-            false,
-            Some(heap_callback),
-            (&raw mut state).cast(),
-            scan,
-        );
-        pg_sys::UnregisterSnapshot(snapshot);
-    }
-    let seen = state.seen;
-    state.missing.finding("table", format!("{seen} rows that can be indexed"))
-}
-
-#[pg_guard]
-unsafe extern "C-unwind" fn heap_callback(
-    _index: pg_sys::Relation,
-    tid: pg_sys::ItemPointer,
-    values: *mut pg_sys::Datum,
-    isnull: *mut bool,
-    _alive: bool,
-    state: *mut std::ffi::c_void,
-) {
-    // SAFETY: the server passes the row of one column and the state that `check_heap` gave it.
-    unsafe {
-        if *isnull {
-            return;
-        }
-        let state = &mut *state.cast::<HeapState<'_>>();
-        let value = detoast(state.info.kind, *values);
-        let mut code = Vec::new();
-        if state.info.codec.encode(unwrap(value.value()), &mut code).is_none() {
-            return;
-        }
-        state.seen += 1;
-        let tid = crate::am::heap::tid(tid);
-        if !state.rows.contains_key(&tid) {
-            state.missing.add(|| format!("row ({},{}) is not in the index", tid.block, tid.offset));
-        }
-    }
 }

@@ -4,6 +4,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::index;
+use crate::am::cost::{self, Estimate};
 use crate::guc;
 
 /// Of the links followed, the share that leads to nodes not met before, at `m` = e and `ef_search` = 1. Fitted to
@@ -25,21 +26,24 @@ pub unsafe extern "C-unwind" fn amcostestimate(
 ) {
     // SAFETY: the server passes a path of an hnsw index and places for the results.
     unsafe {
-        if (*path).indexorderbys.is_null() {
-            // The index cannot be read without an order.
-            *startup_cost = f64::INFINITY;
-            *total_cost = f64::INFINITY;
-            *selectivity = 0.0;
-            *correlation = 0.0;
-            *pages = 0.0;
-            #[cfg(feature = "pg18")]
-            {
-                (*path).path.disabled_nodes = 2;
-            }
-            return;
-        }
-        let mut costs = pg_sys::GenericCosts::default();
-        pg_sys::genericcostestimate(root, path, loop_count, &raw mut costs);
+        let estimate =
+            cost::without_order(path).unwrap_or_else(|| estimate(root, path, loop_count));
+        *startup_cost = estimate.startup;
+        *total_cost = estimate.total;
+        *selectivity = estimate.selectivity;
+        *correlation = estimate.correlation;
+        *pages = estimate.pages;
+    }
+}
+
+unsafe fn estimate(
+    root: *mut pg_sys::PlannerInfo,
+    path: *mut pg_sys::IndexPath,
+    loop_count: f64,
+) -> Estimate {
+    // SAFETY: as for `amcostestimate`.
+    unsafe {
+        let costs = cost::whole(root, path, loop_count);
         let info = (*path).indexinfo;
         let tuples = (*info).tuples;
         let ef = guc::ef_search() as f64;
@@ -52,29 +56,15 @@ pub unsafe extern "C-unwind" fn amcostestimate(
         } else {
             (0.0, 1.0)
         };
-        // All of that is done before the first row comes out.
-        let mut startup = costs.indexTotalCost * share;
-        let visited_pages = costs.numIndexPages * share;
-        let heap_pages = f64::from((*(*info).rel).pages);
-        if visited_pages > heap_pages && share < 0.5 {
-            // Vectors out of line are not among the heap's pages, so a sequential scan looks cheaper than it is:
-            // charge the index no more than it would.
-            let mut seq_page_cost = 0.0;
-            pg_sys::get_tablespace_page_costs(
-                (*info).reltablespace,
-                std::ptr::null_mut(),
-                &raw mut seq_page_cost,
-            );
-            startup -= visited_pages * (costs.spc_random_page_cost - seq_page_cost);
-            startup -= (visited_pages - heap_pages) * seq_page_cost;
-        }
         // Each row that comes out had the links of its node followed, which a selective filter has to pay for.
         let expansion = 2.0 * m * pg_sys::cpu_operator_cost;
-        *startup_cost = startup + expansion * ef.min(tuples);
-        *total_cost = costs.indexTotalCost + expansion * tuples;
-        *selectivity = costs.indexSelectivity;
-        *correlation = costs.indexCorrelation;
-        *pages = costs.numIndexPages;
+        Estimate {
+            startup: cost::startup(path, &costs, share) + expansion * ef.min(tuples),
+            total: costs.indexTotalCost + expansion * tuples,
+            selectivity: costs.indexSelectivity,
+            correlation: costs.indexCorrelation,
+            pages: costs.numIndexPages,
+        }
     }
 }
 

@@ -7,87 +7,13 @@ use leanstack_core::quantize::{Factors, Query};
 use pgrx::pg_sys;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 
-use super::index::{IndexInfo, corrupt};
+use super::index::IndexInfo;
 use super::nodes::Code;
-use super::page::{self, AuxKind, AuxPtr, Kind, Layout, State, Tid};
+use super::page::{self, AuxKind, AuxPtr, Kind, Layout, State};
 use crate::storage::buffer::page_of;
 use crate::storage::page::content;
-use crate::storage::{ReadGuard, cells};
-
-/// Server functions without a guard each; called inside one guard for many.
-mod raw {
-    use pgrx::pg_sys::{Buffer, Relation};
-    #[allow(clashing_extern_declarations)]
-    unsafe extern "C-unwind" {
-        pub fn ReadBuffer(relation: Relation, block: u32) -> Buffer;
-        pub fn LockBuffer(buffer: Buffer, mode: i32);
-        pub fn ReleaseBuffer(buffer: Buffer);
-        pub fn UnlockReleaseBuffer(buffer: Buffer);
-        #[cfg(any(feature = "pg14", feature = "pg15"))]
-        pub fn ReadRecentBuffer(
-            relation: pgrx::pg_sys::RelFileNode,
-            fork: i32,
-            block: u32,
-            guess: Buffer,
-        ) -> bool;
-        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
-        pub fn ReadRecentBuffer(
-            relation: pgrx::pg_sys::RelFileLocator,
-            fork: i32,
-            block: u32,
-            guess: Buffer,
-        ) -> bool;
-    }
-}
-
-/// Of so many reads of a page, one goes the long way, by which PostgreSQL learns that the page is in use. A guessed
-/// buffer is pinned without that.
-const LONG_WAY: u32 = 16;
-
-/// Pins `block`, in the buffer where it was seen last if it still is there.
-///
-/// # Safety
-/// Called inside a guard; the relation is open; `recent` is as long as the relation.
-#[inline(always)]
-unsafe fn pin(
-    relation: pg_sys::Relation,
-    block: u32,
-    recent: &mut [pg_sys::Buffer],
-    reads: &mut u32,
-) -> pg_sys::Buffer {
-    let guess = &mut recent[block as usize];
-    *reads = reads.wrapping_add(1);
-    // SAFETY: as the caller promises. A wrong guess is found out under the buffer's own lock.
-    unsafe {
-        // Early releases of 14 looked for a guess at a temporary table's buffer among the shared ones.
-        if *guess > 0 && !reads.is_multiple_of(LONG_WAY) {
-            #[cfg(any(feature = "pg14", feature = "pg15"))]
-            let file = (*relation).rd_node;
-            #[cfg(not(any(feature = "pg14", feature = "pg15")))]
-            let file = (*relation).rd_locator;
-            if raw::ReadRecentBuffer(file, pg_sys::ForkNumber::MAIN_FORKNUM, block, *guess) {
-                if let Some(stats) = (*relation).pgstat_info.as_mut() {
-                    #[cfg(any(feature = "pg14", feature = "pg15"))]
-                    {
-                        stats.t_counts.t_blocks_fetched += 1;
-                        stats.t_counts.t_blocks_hit += 1;
-                    }
-                    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
-                    {
-                        stats.counts.blocks_fetched += 1;
-                        stats.counts.blocks_hit += 1;
-                    }
-                }
-                return *guess;
-            }
-        }
-        *guess = raw::ReadBuffer(relation, block);
-        *guess
-    }
-}
-
-/// Pages pinned at a time: below the eight pins that a backend keeps in its fast array.
-const PINNED: usize = 6;
+use crate::storage::raw::{self, PINNED, pin};
+use crate::storage::{ReadGuard, Tid, cells, corrupt};
 
 /// A node met by a search, with what a scan needs to return it without reading its page again.
 #[derive(Clone, Copy, Debug)]
@@ -247,16 +173,8 @@ impl<'a> PageGraph<'a> {
     /// The guesses for blocks up to `block`.
     fn recent_to(&self, block: u32) -> std::cell::RefMut<'a, Vec<pg_sys::Buffer>> {
         let mut recent = self.info.recent.borrow_mut();
-        if recent.len() <= block as usize {
-            let main = pg_sys::ForkNumber::MAIN_FORKNUM;
-            // SAFETY: the relation is open.
-            let blocks =
-                unsafe { pg_sys::RelationGetNumberOfBlocksInFork(self.relation, main) } as usize;
-            if blocks <= block as usize {
-                corrupt(self.relation, block, "a link leads past the end");
-            }
-            recent.resize(blocks, 0);
-        }
+        // SAFETY: the relation is open.
+        unsafe { raw::make_room(self.relation, &mut recent, block) }
         recent
     }
 

@@ -1,18 +1,17 @@
 //! An index opened for use: what its metapage says, and the codec and layout that follow from it.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use leanstack_core::hnsw::NodeId;
 use leanstack_core::quantize::{Codec, Repr};
 use pgrx::pg_sys;
-use pgrx::prelude::*;
 
-use super::opclass;
 use super::page::{self, Kind, Layout, META_BLOCK, Meta, NO_NODE};
-use crate::storage::ReadGuard;
+use crate::am::opclass;
+use crate::am::remembered::Remembered;
 use crate::storage::page::{CONTENT_BYTES, content, content_bytes, read_u32};
+use crate::storage::{ReadGuard, corrupt};
 use crate::types::value::TypeKind;
 
 /// What stays the same for the life of an index.
@@ -31,23 +30,8 @@ pub struct IndexInfo {
     pub recent: RefCell<Vec<pg_sys::Buffer>>,
 }
 
-/// Indexes that this backend used lately, by build id.
-const REMEMBERED: usize = 256;
-
 thread_local! {
-    static OPENED: RefCell<HashMap<u64, Rc<IndexInfo>>> = RefCell::default();
-}
-
-/// Raises "damaged index" for a page.
-pub fn corrupt(relation: pg_sys::Relation, block: u32, what: &str) -> ! {
-    // SAFETY: every caller holds the relation open.
-    let name = unsafe { std::ffi::CStr::from_ptr((*(*relation).rd_rel).relname.data.as_ptr()) };
-    let name = name.to_string_lossy().into_owned();
-    crate::error::fail(
-        PgSqlErrorCode::ERRCODE_INDEX_CORRUPTED,
-        format!("index \"{name}\" is damaged at block {block}: {what}"),
-        "Rebuild it with REINDEX INDEX CONCURRENTLY and look for the cause in the storage.",
-    );
+    static OPENED: Remembered<IndexInfo> = Remembered::default();
 }
 
 /// Reads the metapage.
@@ -70,7 +54,7 @@ pub unsafe fn read_meta(relation: pg_sys::Relation) -> Meta {
 pub unsafe fn open(relation: pg_sys::Relation) -> (Rc<IndexInfo>, Meta) {
     // SAFETY: as the caller promises.
     let meta = unsafe { read_meta(relation) };
-    let known = OPENED.with_borrow(|opened| opened.get(&meta.build_id).cloned());
+    let known = OPENED.with(|opened| opened.get(meta.build_id));
     if let Some(info) = known {
         return (info, meta);
     }
@@ -80,12 +64,7 @@ pub unsafe fn open(relation: pg_sys::Relation) -> (Rc<IndexInfo>, Meta) {
         Some(info) => Rc::new(info),
         None => corrupt(relation, META_BLOCK, "the metapage contradicts itself"),
     };
-    OPENED.with_borrow_mut(|opened| {
-        if opened.len() >= REMEMBERED {
-            opened.clear();
-        }
-        opened.insert(meta.build_id, Rc::clone(&info));
-    });
+    OPENED.with(|opened| opened.put(meta.build_id, &info));
     (info, meta)
 }
 

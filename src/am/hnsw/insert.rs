@@ -9,14 +9,15 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::graph::{Chain, PageGraph, PageItem, Target};
-use super::index::{self, IndexInfo, corrupt};
+use super::index::{self, IndexInfo};
 use super::lists::ListPlace;
 use super::nodes::{Code, Codes};
-use super::page::{self, AuxKind, AuxPtr, Layout, META_BLOCK, Meta, NO_NODE, Tid};
+use super::page::{self, AuxKind, AuxPtr, Layout, META_BLOCK, Meta, NO_NODE};
 use super::room::Room;
+use crate::am::{heap, vacuum, vectors};
 use crate::error::unwrap;
 use crate::storage::page::Page;
-use crate::storage::{ReadGuard, WalTxn, WriteGuard, cells, space};
+use crate::storage::{ReadGuard, Tid, WalTxn, WriteGuard, cells, corrupt, space};
 use crate::types::value::detoast;
 
 /// Candidates looked at first when the server says that the row's vector did not change.
@@ -45,7 +46,7 @@ pub unsafe extern "C-unwind" fn aminsert(
     values: *mut pg_sys::Datum,
     isnull: *mut bool,
     heap_tid: pg_sys::ItemPointer,
-    heap: pg_sys::Relation,
+    heap_relation: pg_sys::Relation,
     _check_unique: pg_sys::IndexUniqueCheck::Type,
     index_unchanged: bool,
     _index_info: *mut pg_sys::IndexInfo,
@@ -58,9 +59,9 @@ pub unsafe extern "C-unwind" fn aminsert(
         let (info, _) = index::open(relation);
         let value = detoast(info.kind, *values);
         let value = unwrap(value.value());
-        super::check_dims(&info, &value);
+        vectors::check_dims(info.dims, &value);
         let mode = if index_unchanged { Mode::Unchanged } else { Mode::Changed };
-        insert(relation, heap, &info, value, crate::am::heap::tid(heap_tid), mode);
+        insert(relation, heap_relation, &info, value, heap::tid(heap_tid), mode);
         false
     }
 }
@@ -103,9 +104,8 @@ pub unsafe fn insert(
     // SAFETY: as the caller promises. The page lock makes vacuum wait for this insertion before it unlinks nodes
     // that the insertion may have seen alive; transaction abort frees it.
     unsafe {
-        let share = pg_sys::ShareLock as i32;
         if mode != Mode::Build {
-            pg_sys::LockPage(relation, META_BLOCK, share);
+            vacuum::begin_insertion(relation);
         }
         let mut inserter = Inserter {
             relation,
@@ -116,7 +116,7 @@ pub unsafe fn insert(
         };
         inserter.insert(&new, &query, mode == Mode::Unchanged);
         if mode != Mode::Build {
-            pg_sys::UnlockPage(relation, META_BLOCK, share);
+            vacuum::end_insertion(relation);
         }
     }
     true

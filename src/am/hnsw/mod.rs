@@ -9,7 +9,6 @@ mod insert;
 mod lists;
 mod nodes;
 mod offers;
-mod opclass;
 pub mod options;
 pub mod page;
 mod room;
@@ -17,12 +16,11 @@ mod scan;
 mod vacuum;
 
 use leanstack_core::hnsw::{Graph, NodeId};
-use leanstack_core::quantize::Value;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+use super::{opclass, vacuum as shared};
 use graph::{PageGraph, PageItem};
-use index::IndexInfo;
 
 /// The table of the access method.
 #[pg_extern(sql = false)]
@@ -39,7 +37,7 @@ fn hnsw_handler(_fcinfo: pg_sys::FunctionCallInfo) -> PgBox<pg_sys::IndexAmRouti
     am.ambuildempty = Some(build::ambuildempty);
     am.aminsert = Some(insert::aminsert);
     am.ambulkdelete = Some(vacuum::ambulkdelete);
-    am.amvacuumcleanup = Some(vacuum::amvacuumcleanup);
+    am.amvacuumcleanup = Some(shared::amvacuumcleanup);
     am.amcostestimate = Some(cost::amcostestimate);
     am.amoptions = Some(options::amoptions);
     am.ambuildphasename = Some(build::ambuildphasename);
@@ -71,50 +69,6 @@ fn descend(graph: &mut PageGraph<'_>, entry: NodeId, level: u8, to: u8) -> Optio
     Some(nearest)
 }
 
-/// Raises an error if a vector cannot be compared with those of the index.
-fn check_dims(info: &IndexInfo, value: &Value<'_>) {
-    let dims = value.dims();
-    if info.dims == 0 || info.dims == dims {
-        return;
-    }
-    let what =
-        if matches!(value, Value::Bits { .. }) { "bit lengths" } else { "vector dimensions" };
-    ereport!(
-        ERROR,
-        PgSqlErrorCode::ERRCODE_DATA_EXCEPTION,
-        format!("different {what} {} and {dims}", info.dims)
-    );
-}
-
-/// Counts a scan for `pg_stat_user_indexes`.
-///
-/// # Safety
-/// `scan` is a scan that the server began.
-unsafe fn count_scan(scan: pg_sys::IndexScanDesc) {
-    // SAFETY: as the caller promises; this is the macro pgstat_count_index_scan.
-    unsafe {
-        let relation = (*scan).indexRelation;
-        #[cfg(not(feature = "pg14"))]
-        if (*relation).pgstat_info.is_null() && (*relation).pgstat_enabled {
-            pg_sys::pgstat_assoc_relation(relation);
-        }
-        if let Some(stats) = (*relation).pgstat_info.as_mut() {
-            #[cfg(any(feature = "pg14", feature = "pg15"))]
-            {
-                stats.t_counts.t_numscans += 1;
-            }
-            #[cfg(not(any(feature = "pg14", feature = "pg15")))]
-            {
-                stats.counts.numscans += 1;
-            }
-        }
-        #[cfg(feature = "pg18")]
-        if let Some(instrument) = (*scan).instrument.as_mut() {
-            instrument.nsearches += 1;
-        }
-    }
-}
-
 pub use check::check;
 
 /// Whether an index is of this access method: its handler is ours.
@@ -123,12 +77,5 @@ pub use check::check;
 /// `relation` is an open index.
 pub unsafe fn is_hnsw(relation: pg_sys::Relation) -> bool {
     // SAFETY: as the caller promises.
-    let (routine, kind) =
-        unsafe { ((*relation).rd_indam.as_ref(), (*(*relation).rd_rel).relkind as u8) };
-    let ours: unsafe extern "C-unwind" fn(_, _, _) -> _ = build::ambuild;
-    // A partitioned index has the access method, but no pages.
-    routine
-        .filter(|_| kind == pg_sys::RELKIND_INDEX)
-        .and_then(|routine| routine.ambuild)
-        .is_some_and(|build| std::ptr::fn_addr_eq(build, ours))
+    unsafe { super::is_built_by(relation, build::ambuild) }
 }

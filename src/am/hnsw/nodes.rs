@@ -70,7 +70,11 @@ impl<'a> Codes<'a> {
             // SAFETY: the relation is open and no lock is held.
             let guard = unsafe { ReadGuard::new(self.relation, block) };
             if !page::is_kind(guard.page(), Kind::Node) {
-                super::index::corrupt(self.relation, block, "a link leads to a page without nodes");
+                crate::storage::corrupt(
+                    self.relation,
+                    block,
+                    "a link leads to a page without nodes",
+                );
             }
             for &id in same_page {
                 if let Some(node) = layout.node(guard.page(), layout.place(id).1) {

@@ -1,8 +1,12 @@
 //! `WITH (m, ef_construction, quantization)`.
 
+use std::mem::offset_of;
+use std::sync::OnceLock;
+
 use pgrx::pg_sys;
 use pgrx::prelude::*;
-use std::sync::OnceLock;
+
+use crate::am::options;
 
 /// Default of `m`.
 const DEFAULT_M: i32 = 16;
@@ -47,46 +51,35 @@ static KIND: OnceLock<pg_sys::relopt_kind::Type> = OnceLock::new();
 
 /// Makes the options known. Called once, when the library is loaded.
 pub fn register() {
-    // SAFETY: called from _PG_init; names, texts and the members array live for ever.
+    // SAFETY: called from _PG_init; the texts live for ever.
     unsafe {
         let kind = pg_sys::add_reloption_kind();
-        let lock = pg_sys::AccessExclusiveLock as i32;
-        pg_sys::add_int_reloption(
+        options::add_int(
             kind,
-            c"m".as_ptr(),
-            c"Links of a node at each level; twice as many on the lowest".as_ptr(),
+            c"m",
+            c"Links of a node at each level; twice as many on the lowest",
             DEFAULT_M,
-            2,
-            100,
-            lock,
+            2..=100,
         );
-        pg_sys::add_int_reloption(
+        options::add_int(
             kind,
-            c"ef_construction".as_ptr(),
-            c"Candidates that an insertion considers for links".as_ptr(),
+            c"ef_construction",
+            c"Candidates that an insertion considers for links",
             DEFAULT_EF_CONSTRUCTION,
-            4,
-            1000,
-            lock,
+            4..=1000,
         );
-        let member = |name: &'static std::ffi::CStr, value: Quantization| {
-            pg_sys::relopt_enum_elt_def { string_val: name.as_ptr(), symbol_val: value as i32 }
-        };
-        let members: &'static mut [pg_sys::relopt_enum_elt_def] = Box::leak(Box::new([
-            member(c"auto", Quantization::Auto),
-            member(c"none", Quantization::None),
-            member(c"sq8", Quantization::Sq8),
-            member(c"half", Quantization::Half),
-            pg_sys::relopt_enum_elt_def { string_val: std::ptr::null(), symbol_val: 0 },
-        ]));
-        pg_sys::add_enum_reloption(
+        options::add_enum(
             kind,
-            c"quantization".as_ptr(),
-            c"How vectors are stored in the index".as_ptr(),
-            members.as_mut_ptr(),
+            c"quantization",
+            c"How vectors are stored in the index",
+            &[
+                (c"auto", Quantization::Auto as i32),
+                (c"none", Quantization::None as i32),
+                (c"sq8", Quantization::Sq8 as i32),
+                (c"half", Quantization::Half as i32),
+            ],
             Quantization::Auto as i32,
-            c"Valid values are \"auto\", \"none\", \"sq8\" and \"half\".".as_ptr(),
-            lock,
+            c"Valid values are \"auto\", \"none\", \"sq8\" and \"half\".",
         );
         let _ = KIND.set(kind);
     }
@@ -98,38 +91,15 @@ pub unsafe extern "C-unwind" fn amoptions(
     reloptions: pg_sys::Datum,
     validate: bool,
 ) -> *mut pg_sys::bytea {
-    // The struct has one more field on 18.
-    #[allow(clippy::needless_update)]
-    let entry = |name: &'static std::ffi::CStr, kind, offset: usize| pg_sys::relopt_parse_elt {
-        optname: name.as_ptr(),
-        opttype: kind,
-        offset: offset as i32,
-        ..Default::default()
-    };
     let entries = [
-        entry(c"m", pg_sys::relopt_type::RELOPT_TYPE_INT, std::mem::offset_of!(RelOptions, m)),
-        entry(
-            c"ef_construction",
-            pg_sys::relopt_type::RELOPT_TYPE_INT,
-            std::mem::offset_of!(RelOptions, ef_construction),
-        ),
-        entry(
-            c"quantization",
-            pg_sys::relopt_type::RELOPT_TYPE_ENUM,
-            std::mem::offset_of!(RelOptions, quantization),
-        ),
+        options::int(c"m", offset_of!(RelOptions, m)),
+        options::int(c"ef_construction", offset_of!(RelOptions, ef_construction)),
+        options::choice(c"quantization", offset_of!(RelOptions, quantization)),
     ];
-    // SAFETY: the kind was registered when the library was loaded; the entries outlive the call.
+    // SAFETY: the kind was registered when the library was loaded; the entries are of fields of the struct.
     unsafe {
-        pg_sys::build_reloptions(
-            reloptions,
-            validate,
-            KIND.get().copied().unwrap_or_default(),
-            size_of::<RelOptions>(),
-            entries.as_ptr(),
-            entries.len() as i32,
-        )
-        .cast()
+        let kind = KIND.get().copied().unwrap_or_default();
+        options::parse::<RelOptions>(reloptions, validate, kind, &entries)
     }
 }
 
@@ -139,9 +109,9 @@ pub unsafe extern "C-unwind" fn amoptions(
 /// `relation` is open.
 pub unsafe fn of(relation: pg_sys::Relation) -> Options {
     // SAFETY: rd_options of an hnsw index is what `amoptions` made.
-    let options = unsafe { (*relation).rd_options.cast::<RelOptions>().as_ref() };
-    let (m, ef_construction, quantization) = match options {
-        Some(options) => (options.m, options.ef_construction, options.quantization),
+    let parsed = unsafe { options::parsed::<RelOptions>(relation) };
+    let (m, ef_construction, quantization) = match parsed {
+        Some(parsed) => (parsed.m, parsed.ef_construction, parsed.quantization),
         None => (DEFAULT_M, DEFAULT_EF_CONSTRUCTION, Quantization::Auto as i32),
     };
     Options {

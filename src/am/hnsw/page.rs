@@ -3,10 +3,10 @@
 use leanstack_core::hnsw::{Link, NodeId, max_links};
 use leanstack_core::quantize::Factors;
 
-use crate::storage::cells;
 use crate::storage::page::{
     CONTENT_BYTES, Page, Trailer, content, content_mut, init, read_u16, read_u32, read_u64, trailer,
 };
+use crate::storage::{Tid, cells};
 
 /// The format that this version writes. Older ones stay readable for ever.
 pub const FORMAT: u8 = 1;
@@ -44,38 +44,6 @@ pub fn init_page(page: &mut Page, kind: Kind, content_bytes: usize) {
 /// Whether a page is one of ours and of `kind`.
 pub fn is_kind(page: &Page, kind: Kind) -> bool {
     trailer(page).is_some_and(|t| t.kind == kind as u8 && t.format <= FORMAT)
-}
-
-/// The address of a heap row, as in `ItemPointerData`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
-pub struct Tid {
-    /// Block of the heap.
-    pub block: u32,
-    /// Line pointer, from 1.
-    pub offset: u16,
-}
-
-impl Tid {
-    /// No row.
-    pub const NONE: Tid = Tid { block: u32::MAX, offset: 0 };
-    /// Bytes on a page.
-    pub const BYTES: usize = 6;
-
-    /// Whether it is an address at all.
-    pub fn is_some(self) -> bool {
-        self.offset != 0
-    }
-
-    pub(super) fn read(bytes: &[u8], at: usize) -> Tid {
-        let block = u32::from(read_u16(bytes, at)) << 16 | u32::from(read_u16(bytes, at + 2));
-        Tid { block, offset: read_u16(bytes, at + 4) }
-    }
-
-    pub(super) fn write(self, bytes: &mut [u8], at: usize) {
-        bytes[at..at + 2].copy_from_slice(&((self.block >> 16) as u16).to_ne_bytes());
-        bytes[at + 2..at + 4].copy_from_slice(&(self.block as u16).to_ne_bytes());
-        bytes[at + 4..at + 6].copy_from_slice(&self.offset.to_ne_bytes());
-    }
 }
 
 /// The place of a cell on an aux page.

@@ -4,10 +4,10 @@
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use super::index::{self, IndexInfo, corrupt};
+use super::index::{self, IndexInfo};
 use super::page::{self, AUX_SLOTS, Kind, META_BLOCK, Meta};
-use crate::storage::page::{Page, trailer};
-use crate::storage::{WalTxn, WriteGuard, cells, space};
+use crate::storage::page::Page;
+use crate::storage::{WalTxn, WriteGuard, cells, corrupt, space};
 
 /// Finds room in an index.
 pub struct Room<'a> {
@@ -33,9 +33,8 @@ impl<'a> Room<'a> {
 
     /// Whether the freed slots of a page may be used: no scan that could still follow a link to them is running.
     pub fn is_reusable(&self, page: &Page) -> bool {
-        let after = trailer(page).map_or(0, |trailer| trailer.reuse_after);
         // SAFETY: the heap is open.
-        after == 0 || unsafe { space::is_past(self.heap, after) }
+        unsafe { space::is_reusable(self.heap, page) }
     }
 
     /// Whether a page has a slot for a node with a code of `code_bytes`.

@@ -8,14 +8,15 @@ use std::rc::Rc;
 
 use leanstack_core::hnsw::{Search, Visited};
 use leanstack_core::quantize::Query;
-use pgrx::memcxt::PgMemoryContexts;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::graph::{PageGraph, PageItem, Target};
 use super::index::{self, IndexInfo};
-use super::page::{NO_NODE, Tid};
+use super::page::NO_NODE;
+use crate::am::{scan as shared, vectors};
 use crate::guc::{self, IterativeScan};
+use crate::storage::Tid;
 use crate::types::value::detoast;
 
 /// What a scan keeps between calls. It lives in the scan's memory context and holds no lock and no pin.
@@ -69,19 +70,8 @@ pub unsafe extern "C-unwind" fn ambeginscan(
         draining: false,
         max_memory_bytes: 0,
     };
-    // SAFETY: called by the server with an open index. The state is dropped with the scan's memory context; it holds
-    // no pin and no lock, so that its drop does nothing but free memory.
-    unsafe {
-        let scan = pg_sys::RelationGetIndexScan(relation, nkeys, norderbys);
-        let state = PgMemoryContexts::CurrentMemoryContext.leak_and_drop_on_delete(state);
-        (*scan).opaque = state.cast();
-        if norderbys > 0 {
-            (*scan).xs_orderbyvals = pg_sys::palloc0(size_of::<pg_sys::Datum>()).cast();
-            (*scan).xs_orderbynulls = pg_sys::palloc(size_of::<bool>()).cast();
-            *(*scan).xs_orderbynulls = true;
-        }
-        scan
-    }
+    // SAFETY: called by the server with an open index. The state holds no pin and no lock.
+    unsafe { shared::begin(relation, nkeys, norderbys, state) }
 }
 
 /// Starts a scan anew, with other keys.
@@ -95,14 +85,9 @@ pub unsafe extern "C-unwind" fn amrescan(
 ) {
     // SAFETY: the server passes the scan that `ambeginscan` made, and as many keys as it was made for.
     unsafe {
-        let state = &mut *(*scan).opaque.cast::<ScanState>();
+        let state = shared::state::<ScanState>(scan);
         state.info = None;
-        if !keys.is_null() && (*scan).numberOfKeys > 0 {
-            std::ptr::copy(keys, (*scan).keyData, (*scan).numberOfKeys as usize);
-        }
-        if !orderbys.is_null() && (*scan).numberOfOrderBys > 0 {
-            std::ptr::copy(orderbys, (*scan).orderByData, (*scan).numberOfOrderBys as usize);
-        }
+        shared::set_keys(scan, keys, orderbys);
     }
 }
 
@@ -118,14 +103,15 @@ pub unsafe extern "C-unwind" fn amgettuple(
 ) -> bool {
     // SAFETY: the server passes the scan that `ambeginscan` made.
     unsafe {
-        let state = &mut *(*scan).opaque.cast::<ScanState>();
+        let state = shared::state::<ScanState>(scan);
         if state.info.is_none() {
             start(scan, state);
         }
         let Some(info) = state.info.clone() else { return false };
         loop {
             if let Some(tid) = state.rows.pop() {
-                give(scan, state, &info, tid);
+                let bound = state.query.is_some().then_some(state.bound);
+                shared::give(scan, tid, bound, info.is_exact());
                 return true;
             }
             if state.at < state.batch.len() {
@@ -142,52 +128,18 @@ pub unsafe extern "C-unwind" fn amgettuple(
     }
 }
 
-unsafe fn give(scan: pg_sys::IndexScanDesc, state: &ScanState, info: &IndexInfo, tid: Tid) {
-    // SAFETY: the scan is alive; the arrays were made in `ambeginscan` for one ORDER BY.
-    unsafe {
-        let heap_tid = &mut (*scan).xs_heaptid;
-        heap_tid.ip_blkid.bi_hi = (tid.block >> 16) as u16;
-        heap_tid.ip_blkid.bi_lo = tid.block as u16;
-        heap_tid.ip_posid = tid.offset;
-        (*scan).xs_recheck = false;
-        let known = state.query.is_some();
-        (*scan).xs_recheckorderby = known && !info.is_exact();
-        *(*scan).xs_orderbynulls = !known;
-        if known {
-            *(*scan).xs_orderbyvals = state.bound.into_datum().unwrap_or(pg_sys::Datum::from(0));
-        }
-    }
-}
-
 unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut ScanState) {
     // SAFETY: as for `amgettuple`.
     unsafe {
         let relation = (*scan).indexRelation;
-        if (*scan).numberOfOrderBys == 0 || (*scan).orderByData.is_null() {
-            ereport!(
-                ERROR,
-                PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-                "cannot scan hnsw index without order"
-            );
-        }
-        let snapshot = (*scan).xs_snapshot;
-        if (*snapshot).snapshot_type != pg_sys::SnapshotType::SNAPSHOT_MVCC {
-            ereport!(
-                ERROR,
-                PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-                "non-MVCC snapshots are not supported with hnsw"
-            );
-        }
-        super::count_scan(scan);
+        let query = shared::query(scan, "hnsw");
         let (info, meta) = index::open(relation);
-        let key = (*scan).orderByData;
-        state.query = None;
-        if (*key).sk_flags & pg_sys::SK_ISNULL as i32 == 0 {
-            let value = detoast(info.kind, (*key).sk_argument);
+        state.query = query.map(|datum| {
+            let value = detoast(info.kind, datum);
             let value = crate::error::unwrap(value.value());
-            super::check_dims(&info, &value);
-            state.query = Some(Rc::new(info.codec.query(value)));
-        }
+            vectors::check_dims(info.dims, &value);
+            Rc::new(info.codec.query(value))
+        });
         let iterative = guc::iterative_scan() != IterativeScan::Off;
         state.search.reset(iterative);
         state.root = meta.root;

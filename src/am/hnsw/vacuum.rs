@@ -17,12 +17,13 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::graph::{Chain, PageGraph, PageItem, Target};
-use super::index::{self, IndexInfo, corrupt};
+use super::index::{self, IndexInfo};
 use super::lists::ListPlace;
 use super::nodes::Codes;
-use super::page::{self, AuxKind, AuxPtr, Kind, META_BLOCK, Meta, NO_NODE, State, Tid};
+use super::page::{self, AuxKind, AuxPtr, Kind, META_BLOCK, Meta, NO_NODE, State};
+use crate::am::vacuum as shared;
 use crate::storage::page::{set_trailer, trailer};
-use crate::storage::{ReadGuard, WalTxn, WriteGuard, cells, space};
+use crate::storage::{ReadGuard, Tid, WalTxn, WriteGuard, cells, corrupt, space};
 
 /// Removes rows.
 #[pg_guard]
@@ -35,16 +36,9 @@ pub unsafe extern "C-unwind" fn ambulkdelete(
     // SAFETY: the server passes the open index and a callback that says whether a row is dead.
     unsafe {
         let relation = (*info).index;
-        let stats = if stats.is_null() {
-            PgBox::<pg_sys::IndexBulkDeleteResult>::alloc0().into_pg()
-        } else {
-            stats
-        };
+        let stats = shared::stats_or_new(stats);
         let (opened, _) = index::open(relation);
-        let is_dead = |tid: Tid| {
-            let mut pointer = crate::am::heap::item_pointer(tid);
-            callback.is_some_and(|callback| callback(&raw mut pointer, callback_state))
-        };
+        let is_dead = shared::dead_rows(callback, callback_state);
         let mut vacuum = Vacuum {
             relation,
             info: &opened,
@@ -61,7 +55,7 @@ pub unsafe extern "C-unwind" fn ambulkdelete(
         (*stats).tuples_removed += removed as f64;
         (*stats).num_index_tuples = left as f64;
         if !vacuum.dead.is_empty() {
-            vacuum.drain_insertions();
+            shared::drain_insertions(relation);
             vacuum.survey();
             let root = vacuum.living_root();
             vacuum.hand_over(root);
@@ -70,24 +64,6 @@ pub unsafe extern "C-unwind" fn ambulkdelete(
             (*stats).pages_deleted = 0;
             vacuum.bury();
         }
-        stats
-    }
-}
-
-/// Ends a vacuum.
-#[pg_guard]
-pub unsafe extern "C-unwind" fn amvacuumcleanup(
-    info: *mut pg_sys::IndexVacuumInfo,
-    stats: *mut pg_sys::IndexBulkDeleteResult,
-) -> *mut pg_sys::IndexBulkDeleteResult {
-    // SAFETY: the server passes the open index. Nothing was deleted when there are no statistics.
-    unsafe {
-        if (*info).analyze_only || stats.is_null() {
-            return stats;
-        }
-        let main = pg_sys::ForkNumber::MAIN_FORKNUM;
-        (*stats).num_pages = pg_sys::RelationGetNumberOfBlocksInFork((*info).index, main);
-        space::publish((*info).index);
         stats
     }
 }
@@ -114,7 +90,7 @@ impl Vacuum<'_> {
         for block in 1..self.blocks {
             // SAFETY: no lock is held between pages, so that vacuum may rest here.
             unsafe {
-                vacuum_pause();
+                shared::pause();
                 let guard = WriteGuard::new(self.relation, block);
                 if !page::is_kind(guard.page(), Kind::Node) {
                     continue;
@@ -260,16 +236,6 @@ impl Vacuum<'_> {
         }
     }
 
-    /// Step 2.
-    unsafe fn drain_insertions(&self) {
-        // SAFETY: insertions hold this page lock in share mode; no buffer is locked here.
-        unsafe {
-            let exclusive = pg_sys::ExclusiveLock as i32;
-            pg_sys::LockPage(self.relation, META_BLOCK, exclusive);
-            pg_sys::UnlockPage(self.relation, META_BLOCK, exclusive);
-        }
-    }
-
     /// Finds the links to dead nodes. Nobody makes new ones.
     unsafe fn survey(&mut self) {
         let layout = &self.info.layout;
@@ -279,7 +245,7 @@ impl Vacuum<'_> {
             let main = pg_sys::ForkNumber::MAIN_FORKNUM;
             self.blocks = pg_sys::RelationGetNumberOfBlocksInFork(self.relation, main);
             for block in 1..self.blocks {
-                vacuum_pause();
+                shared::pause();
                 let mut above = Vec::new();
                 {
                     let guard = ReadGuard::new(self.relation, block);
@@ -374,7 +340,7 @@ impl Vacuum<'_> {
         let mut met = HashSet::from([root]);
         let mut at = 0;
         while at < below.len() {
-            vacuum_pause();
+            shared::pause();
             let id = below[at];
             // SAFETY: no lock is held.
             let children = unsafe {
@@ -409,7 +375,7 @@ impl Vacuum<'_> {
         }
         let mut holders: HashMap<NodeId, VecDeque<NodeId>> = HashMap::new();
         for &dead in &self.dead {
-            vacuum_pause();
+            shared::pause();
             let above = self.living_above(dead, root);
             // SAFETY: one page is locked at a time.
             unsafe {
@@ -533,7 +499,7 @@ impl Vacuum<'_> {
     unsafe fn repair(&mut self) {
         for (id, levels) in std::mem::take(&mut self.damaged) {
             for level in levels {
-                vacuum_pause();
+                shared::pause();
                 // SAFETY: no lock is held.
                 unsafe { self.repair_list(id, level) };
             }
@@ -610,7 +576,7 @@ impl Vacuum<'_> {
         let stamp = space::reuse_stamp();
         space::pass_stamp();
         for same_page in dead.chunk_by(|&a, &b| layout.place(a).0 == layout.place(b).0) {
-            vacuum_pause();
+            shared::pause();
             let (block, _) = layout.place(same_page[0]);
             // SAFETY: the page of nodes is locked first, then pages of cells, the metapage last.
             unsafe {
@@ -710,16 +676,4 @@ struct Cell {
     at: AuxPtr,
     kind: AuxKind,
     rows: Vec<Tid>,
-}
-
-/// Rests if the vacuum cost limit asks for it. No lock on a page is held.
-fn vacuum_pause() {
-    pgrx::check_for_interrupts!();
-    // SAFETY: called between pages.
-    unsafe {
-        #[cfg(not(feature = "pg18"))]
-        pg_sys::vacuum_delay_point();
-        #[cfg(feature = "pg18")]
-        pg_sys::vacuum_delay_point(false);
-    }
 }

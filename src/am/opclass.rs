@@ -73,7 +73,7 @@ pub unsafe fn of(relation: pg_sys::Relation) -> (TypeKind, Metric) {
         None => {
             crate::error::fail(
                 PgSqlErrorCode::ERRCODE_INVALID_OBJECT_DEFINITION,
-                format!("support function 1 of the hnsw operator class returned \"{name}\""),
+                format!("support function 1 of the operator class returned \"{name}\""),
                 "It must return a type and a metric, such as \"vector l2\".",
             );
         }

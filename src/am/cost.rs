@@ -1,0 +1,93 @@
+//! What the estimates of all scans in the order of a distance have in common.
+
+use pgrx::pg_sys;
+
+/// What `amcostestimate` answers.
+#[derive(Clone, Copy, Debug)]
+pub struct Estimate {
+    /// Cost before the first row.
+    pub startup: f64,
+    /// Cost to the last row.
+    pub total: f64,
+    /// Share of the table's rows.
+    pub selectivity: f64,
+    /// How close the order of the rows is to that of the table.
+    pub correlation: f64,
+    /// Pages of the index.
+    pub pages: f64,
+}
+
+impl Estimate {
+    /// Of a scan that cannot be.
+    const NEVER: Estimate = Estimate {
+        startup: f64::INFINITY,
+        total: f64::INFINITY,
+        selectivity: 0.0,
+        correlation: 0.0,
+        pages: 0.0,
+    };
+}
+
+/// The server's own estimate of reading the whole index.
+///
+/// # Safety
+/// Called from `amcostestimate` with its arguments.
+pub unsafe fn whole(
+    root: *mut pg_sys::PlannerInfo,
+    path: *mut pg_sys::IndexPath,
+    loop_count: f64,
+) -> pg_sys::GenericCosts {
+    let mut costs = pg_sys::GenericCosts::default();
+    // SAFETY: as the caller promises.
+    unsafe { pg_sys::genericcostestimate(root, path, loop_count, &raw mut costs) }
+    costs
+}
+
+/// The estimate of a path without an order, which an index that needs one cannot be read for.
+///
+/// # Safety
+/// `path` is valid.
+pub unsafe fn without_order(path: *mut pg_sys::IndexPath) -> Option<Estimate> {
+    // SAFETY: as the caller promises.
+    unsafe {
+        if !(*path).indexorderbys.is_null() {
+            return None;
+        }
+        #[cfg(feature = "pg18")]
+        {
+            (*path).path.disabled_nodes = 2;
+        }
+    }
+    Some(Estimate::NEVER)
+}
+
+/// The cost of reading a share of the index before the first row comes out.
+///
+/// # Safety
+/// `path` is valid, and `costs` are of the [`whole`] index.
+pub unsafe fn startup(
+    path: *mut pg_sys::IndexPath,
+    costs: &pg_sys::GenericCosts,
+    share: f64,
+) -> f64 {
+    let mut startup = costs.indexTotalCost * share;
+    let visited_pages = costs.numIndexPages * share;
+    // SAFETY: as the caller promises.
+    unsafe {
+        let info = (*path).indexinfo;
+        let heap_pages = f64::from((*(*info).rel).pages);
+        if visited_pages > heap_pages && share < 0.5 {
+            // Vectors out of line are not among the heap's pages, so a sequential scan looks cheaper than it is:
+            // charge the index no more than it would.
+            let mut seq_page_cost = 0.0;
+            pg_sys::get_tablespace_page_costs(
+                (*info).reltablespace,
+                std::ptr::null_mut(),
+                &raw mut seq_page_cost,
+            );
+            startup -= visited_pages * (costs.spc_random_page_cost - seq_page_cost);
+            startup -= (visited_pages - heap_pages) * seq_page_cost;
+        }
+    }
+    startup
+}

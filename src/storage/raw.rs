@@ -1,0 +1,100 @@
+//! Pins and locks for the loops that read thousands of pages a second: server functions without a guard of their own,
+//! called inside one guard for many, and pins by a guess at the buffer.
+
+use pgrx::pg_sys;
+
+use super::corrupt;
+
+/// The server functions. All are called inside `pg_guard_ffi_boundary`, with frames in between that own nothing.
+mod server {
+    use pgrx::pg_sys::{Buffer, Relation};
+    #[allow(clashing_extern_declarations)]
+    unsafe extern "C-unwind" {
+        pub fn ReadBuffer(relation: Relation, block: u32) -> Buffer;
+        pub fn LockBuffer(buffer: Buffer, mode: i32);
+        pub fn ReleaseBuffer(buffer: Buffer);
+        pub fn UnlockReleaseBuffer(buffer: Buffer);
+        #[cfg(any(feature = "pg14", feature = "pg15"))]
+        pub fn ReadRecentBuffer(
+            relation: pgrx::pg_sys::RelFileNode,
+            fork: i32,
+            block: u32,
+            guess: Buffer,
+        ) -> bool;
+        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+        pub fn ReadRecentBuffer(
+            relation: pgrx::pg_sys::RelFileLocator,
+            fork: i32,
+            block: u32,
+            guess: Buffer,
+        ) -> bool;
+    }
+}
+
+pub use server::{LockBuffer, ReleaseBuffer, UnlockReleaseBuffer};
+
+/// Pages to pin at a time, at most: below the eight pins that a backend keeps in its fast array.
+pub const PINNED: usize = 6;
+
+/// Of so many reads of a page, one goes the long way, by which PostgreSQL learns that the page is in use. A guessed
+/// buffer is pinned without that.
+const LONG_WAY: u32 = 16;
+
+/// Pins `block`, in the buffer where it was seen last if it still is there.
+///
+/// # Safety
+/// Called inside a guard; the relation is open; `recent` holds a guess for `block`, 0 being none.
+#[inline(always)]
+pub unsafe fn pin(
+    relation: pg_sys::Relation,
+    block: u32,
+    recent: &mut [pg_sys::Buffer],
+    reads: &mut u32,
+) -> pg_sys::Buffer {
+    let guess = &mut recent[block as usize];
+    *reads = reads.wrapping_add(1);
+    // SAFETY: as the caller promises. A wrong guess is found out under the buffer's own lock.
+    unsafe {
+        // Early releases of 14 looked for a guess at a temporary table's buffer among the shared ones.
+        if *guess > 0 && !reads.is_multiple_of(LONG_WAY) {
+            #[cfg(any(feature = "pg14", feature = "pg15"))]
+            let file = (*relation).rd_node;
+            #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+            let file = (*relation).rd_locator;
+            if server::ReadRecentBuffer(file, pg_sys::ForkNumber::MAIN_FORKNUM, block, *guess) {
+                if let Some(stats) = (*relation).pgstat_info.as_mut() {
+                    #[cfg(any(feature = "pg14", feature = "pg15"))]
+                    {
+                        stats.t_counts.t_blocks_fetched += 1;
+                        stats.t_counts.t_blocks_hit += 1;
+                    }
+                    #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+                    {
+                        stats.counts.blocks_fetched += 1;
+                        stats.counts.blocks_hit += 1;
+                    }
+                }
+                return *guess;
+            }
+        }
+        *guess = server::ReadBuffer(relation, block);
+        *guess
+    }
+}
+
+/// Makes room in `recent` for a guess for `block`; raises an error for a block past the end of the relation.
+///
+/// # Safety
+/// `relation` is open.
+#[inline(always)]
+pub unsafe fn make_room(relation: pg_sys::Relation, recent: &mut Vec<pg_sys::Buffer>, block: u32) {
+    if recent.len() <= block as usize {
+        let main = pg_sys::ForkNumber::MAIN_FORKNUM;
+        // SAFETY: as the caller promises.
+        let blocks = unsafe { pg_sys::RelationGetNumberOfBlocksInFork(relation, main) } as usize;
+        if blocks <= block as usize {
+            corrupt(relation, block, "a link leads past the end");
+        }
+        recent.resize(blocks, 0);
+    }
+}
