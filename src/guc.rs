@@ -17,14 +17,111 @@ pub enum IterativeScan {
     Strict,
 }
 
+/// `ivfflat.iterative_scan`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, PostgresGucEnum)]
+pub enum FlatIterativeScan {
+    /// A scan returns what is in `ivfflat.probes` lists.
+    #[name = c"off"]
+    Off,
+    /// It goes on with further lists, up to `ivfflat.max_probes`.
+    #[name = c"relaxed_order"]
+    Relaxed,
+}
+
+static FLAT_PROBES: GucSetting<i32> = GucSetting::<i32>::new(1);
+static FLAT_ITERATIVE_SCAN: GucSetting<FlatIterativeScan> =
+    GucSetting::<FlatIterativeScan>::new(FlatIterativeScan::Off);
+static FLAT_MAX_PROBES: GucSetting<i32> = GucSetting::<i32>::new(MAX_PROBES);
+static IVF_PROBES: GucSetting<i32> = GucSetting::<i32>::new(0);
+static IVF_RECALL_TARGET: GucSetting<f64> = GucSetting::<f64>::new(0.95);
+static IVF_ITERATIVE_SCAN: GucSetting<IterativeScan> =
+    GucSetting::<IterativeScan>::new(IterativeScan::Strict);
 static EF_SEARCH: GucSetting<i32> = GucSetting::<i32>::new(40);
 static ITERATIVE_SCAN: GucSetting<IterativeScan> =
     GucSetting::<IterativeScan>::new(IterativeScan::Off);
 static MAX_SCAN_TUPLES: GucSetting<i32> = GucSetting::<i32>::new(20_000);
 static SCAN_MEM_MULTIPLIER: GucSetting<f64> = GucSetting::<f64>::new(1.0);
 
+/// The most lists that an index can be asked for.
+const MAX_PROBES: i32 = 32_768;
+
 /// Makes the settings known. Called once, when the library is loaded.
 pub fn register() {
+    register_hnsw();
+    register_ivf();
+    for prefix in [c"hnsw", c"ivfflat", c"ivf"] {
+        // SAFETY: called from _PG_init with a name that lives for ever.
+        #[allow(unsafe_code)]
+        unsafe {
+            #[cfg(feature = "pg14")]
+            pg_sys::EmitWarningsOnPlaceholders(prefix.as_ptr());
+            #[cfg(not(feature = "pg14"))]
+            pg_sys::MarkGUCPrefixReserved(prefix.as_ptr());
+        }
+    }
+}
+
+fn register_ivf() {
+    let (context, flags) = (GucContext::Userset, GucFlags::default());
+    GucRegistry::define_int_guc(
+        c"ivfflat.probes",
+        c"How many lists an ivfflat scan looks into",
+        c"More gives better recall and takes longer. Valid range is 1..32768.",
+        &FLAT_PROBES,
+        1,
+        MAX_PROBES,
+        context,
+        flags,
+    );
+    GucRegistry::define_enum_guc(
+        c"ivfflat.iterative_scan",
+        c"Whether an ivfflat scan goes on when more rows are asked for than the lists hold",
+        c"Rows may be needed when a filter drops many.",
+        &FLAT_ITERATIVE_SCAN,
+        context,
+        flags,
+    );
+    GucRegistry::define_int_guc(
+        c"ivfflat.max_probes",
+        c"How many lists an iterative ivfflat scan looks into before it stops",
+        c"If it is less than ivfflat.probes, that counts.",
+        &FLAT_MAX_PROBES,
+        1,
+        MAX_PROBES,
+        context,
+        flags,
+    );
+    GucRegistry::define_int_guc(
+        c"ivf.probes",
+        c"How many lists an ivf scan looks into before it returns rows",
+        c"0 looks into as many as ivf.recall_target needs. Valid range is 0..32768.",
+        &IVF_PROBES,
+        0,
+        MAX_PROBES,
+        context,
+        flags,
+    );
+    GucRegistry::define_float_guc(
+        c"ivf.recall_target",
+        c"Share of the nearest rows that an ivf scan is to find when ivf.probes is 0",
+        c"Valid range is 0.5..1, 1 being all lists.",
+        &IVF_RECALL_TARGET,
+        0.5,
+        1.0,
+        context,
+        flags,
+    );
+    GucRegistry::define_enum_guc(
+        c"ivf.iterative_scan",
+        c"What an ivf scan does when more rows are asked for than its lists hold",
+        c"It goes on with further lists, unless this is off, and drops what is out of order, unless it is relaxed.",
+        &IVF_ITERATIVE_SCAN,
+        context,
+        flags,
+    );
+}
+
+fn register_hnsw() {
     GucRegistry::define_int_guc(
         c"hnsw.ef_search",
         c"How many of the nearest nodes an hnsw scan keeps while it searches",
@@ -63,14 +160,6 @@ pub fn register() {
         GucContext::Userset,
         GucFlags::default(),
     );
-    // SAFETY: called from _PG_init with a name that lives for ever.
-    #[allow(unsafe_code)]
-    unsafe {
-        #[cfg(feature = "pg14")]
-        pg_sys::EmitWarningsOnPlaceholders(c"hnsw".as_ptr());
-        #[cfg(not(feature = "pg14"))]
-        pg_sys::MarkGUCPrefixReserved(c"hnsw".as_ptr());
-    }
 }
 
 /// `hnsw.ef_search`.
@@ -102,4 +191,32 @@ pub fn build_memory_bytes() -> usize {
     #[allow(unsafe_code)]
     let memory_kb = unsafe { pg_sys::maintenance_work_mem };
     memory_kb as usize * 1024
+/// `ivfflat.probes`.
+pub fn flat_probes() -> usize {
+    FLAT_PROBES.get() as usize
+}
+
+/// `ivfflat.iterative_scan`.
+pub fn flat_iterative_scan() -> FlatIterativeScan {
+    FLAT_ITERATIVE_SCAN.get()
+}
+
+/// `ivfflat.max_probes`.
+pub fn flat_max_probes() -> usize {
+    FLAT_MAX_PROBES.get() as usize
+}
+
+/// `ivf.probes`; 0: as many as [`ivf_recall_target`] needs.
+pub fn ivf_probes() -> usize {
+    IVF_PROBES.get() as usize
+}
+
+/// `ivf.recall_target`.
+pub fn ivf_recall_target() -> f64 {
+    IVF_RECALL_TARGET.get()
+}
+
+/// `ivf.iterative_scan`.
+pub fn ivf_iterative_scan() -> IterativeScan {
+    IVF_ITERATIVE_SCAN.get()
 }

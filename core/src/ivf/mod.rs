@@ -4,6 +4,7 @@
 //! Everything is in memory and owned by the caller; threads come from the pool that the caller passes in.
 
 mod centroids;
+pub mod coder;
 mod kmeans;
 mod tiles;
 

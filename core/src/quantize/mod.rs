@@ -8,7 +8,7 @@
 
 mod bound;
 mod encode;
-mod float;
+pub(crate) mod float;
 mod packed;
 mod query;
 pub mod rabitq;
@@ -16,7 +16,7 @@ pub mod rotation;
 pub mod scalar;
 
 use half::f16;
-use zerocopy::{FromBytes, Immutable, KnownLayout, Unalign};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unalign};
 
 pub use query::Query;
 
@@ -101,7 +101,7 @@ impl TryFrom<u8> for Repr {
 }
 
 /// Numbers kept beside a code; their meaning is the codec's.
-#[derive(Clone, Copy, Default, PartialEq, Debug)]
+#[derive(Clone, Copy, Default, PartialEq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Factors {
     /// What a stored number is multiplied by.

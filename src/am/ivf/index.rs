@@ -1,0 +1,136 @@
+//! An index opened for use: what its metapage says, and the coder and layout that follow from it.
+
+use std::rc::Rc;
+
+use leanstack_core::ivf::coder::{Coder, Repr, Spec};
+use pgrx::pg_sys;
+
+use super::page::{
+    CodeBytes, Entry, Kind, Layout, META_BLOCK, Meta, NONE, TAPE_BYTES, TapeHead, continued,
+};
+use crate::am::opclass;
+use crate::am::remembered::Remembered;
+use crate::storage::{ReadGuard, corrupt};
+use crate::types::value::TypeKind;
+
+/// What stays the same for the life of an index.
+pub struct IndexInfo {
+    /// How rows are stored and scored.
+    pub coder: Coder,
+    /// Where things are on its pages.
+    pub layout: Layout,
+    /// The SQL type of its column.
+    pub kind: TypeKind,
+}
+
+/// The metapage as it was a moment ago.
+pub struct Opened {
+    /// What stays the same.
+    pub info: Rc<IndexInfo>,
+    /// Its fixed part.
+    pub meta: Meta,
+    /// The blocks of the pages of entries.
+    pub entry_blocks: Vec<u32>,
+}
+
+thread_local! {
+    static OPENED: Remembered<IndexInfo> = Remembered::default();
+}
+
+/// Reads the metapage, and the model unless this backend remembers it.
+///
+/// # Safety
+/// `relation` is an open index of `ivf` or `ivfflat`; the caller holds no lock on its pages.
+pub unsafe fn open(relation: pg_sys::Relation) -> Opened {
+    // SAFETY: as the caller promises.
+    let (meta, entry_blocks) = unsafe {
+        let guard = ReadGuard::new(relation, META_BLOCK);
+        match Meta::read(guard.page()) {
+            Some(meta) => (meta, meta.entry_blocks(guard.page())),
+            None => corrupt(relation, META_BLOCK, "not a metapage of an ivf index"),
+        }
+    };
+    if let Some(info) = OPENED.with(|opened| opened.get(meta.build_id)) {
+        return Opened { info, meta, entry_blocks };
+    }
+    // SAFETY: as the caller promises.
+    let model = unsafe { read_model(relation, &meta) };
+    let info = match IndexInfo::new(&meta, model) {
+        Some(info) => Rc::new(info),
+        None => corrupt(relation, META_BLOCK, "the metapage contradicts itself"),
+    };
+    OPENED.with(|opened| opened.put(meta.build_id, &info));
+    Opened { info, meta, entry_blocks }
+}
+
+impl IndexInfo {
+    /// What a metapage and the model lead to; nothing if they contradict each other.
+    pub fn new(meta: &Meta, model: Vec<f32>) -> Option<IndexInfo> {
+        let spec = Spec {
+            repr: Repr::try_from(meta.repr).ok()?,
+            bits: meta.bits,
+            metric: opclass::metric_of_number(meta.metric)?,
+            dims: meta.dims as usize,
+            seed: meta.seed,
+            model,
+        };
+        let coder = Coder::new(spec).ok()?;
+        let layout = Layout::new(code_bytes(&coder), meta.attribute_bytes.into());
+        Some(IndexInfo { coder, layout, kind: opclass::kind_of_number(meta.type_kind)? })
+    }
+
+    /// Whether rows hold all that the operator needs.
+    pub fn is_exact(&self) -> bool {
+        self.coder.is_exact(self.kind == TypeKind::Halfvec)
+    }
+}
+
+fn code_bytes(coder: &Coder) -> CodeBytes {
+    CodeBytes {
+        centroid_dims: coder.placed_dims(),
+        row: coder.row_bytes(),
+        block: coder.block_bytes(),
+        ex: coder.ex_bytes(),
+    }
+}
+
+impl Opened {
+    /// The entry of a list.
+    ///
+    /// # Safety
+    /// `relation` is the open index; the caller holds no lock on its pages of entries.
+    pub unsafe fn entry(&self, relation: pg_sys::Relation, list: u32) -> Entry {
+        let (block, place) = self.entry_place(relation, list);
+        // SAFETY: as the caller promises.
+        let guard = unsafe { ReadGuard::new(relation, block) };
+        match Entry::read(guard.page(), place) {
+            Some(entry) => entry,
+            None => corrupt(relation, block, "not a page of lists"),
+        }
+    }
+
+    /// The page and the place of a list's entry.
+    pub fn entry_place(&self, relation: pg_sys::Relation, list: u32) -> (u32, usize) {
+        let (page, place) = Entry::place(list);
+        match self.entry_blocks.get(page) {
+            Some(&block) => (block, place),
+            None => corrupt(relation, META_BLOCK, "a list without an entry"),
+        }
+    }
+}
+
+/// The numbers of the model.
+unsafe fn read_model(relation: pg_sys::Relation, meta: &Meta) -> Vec<f32> {
+    let (mut bytes, mut block) = (Vec::new(), meta.model_block);
+    while block != NONE && bytes.len() < meta.model_bytes as usize {
+        // SAFETY: the caller holds the relation open and no lock on its pages.
+        let guard = unsafe { ReadGuard::new(relation, block) };
+        let Some(head) = TapeHead::read(guard.page(), Kind::Model) else {
+            corrupt(relation, block, "not a page of the model");
+        };
+        let len = (meta.model_bytes as usize - bytes.len()).min(TAPE_BYTES);
+        bytes.extend_from_slice(continued(guard.page(), len));
+        block = head.next;
+    }
+    bytes.chunks_exact(4).map(|b| f32::from_ne_bytes([b[0], b[1], b[2], b[3]])).collect()
+}

@@ -1,0 +1,43 @@
+//! The `ivfflat` and `ivf` access methods: what they can do, and the functions the server calls. Start with `README.md`
+//! beside this.
+
+mod index;
+mod list;
+pub mod options;
+pub mod page;
+mod space;
+
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+use crate::am::opclass;
+
+/// The table of the access method `ivfflat`.
+#[pg_extern(sql = false)]
+fn ivfflat_handler(_fcinfo: pg_sys::FunctionCallInfo) -> PgBox<pg_sys::IndexAmRoutine> {
+    routine(options::flat_amoptions)
+}
+
+/// The table of the access method `ivf`.
+#[pg_extern(sql = false)]
+fn ivf_handler(_fcinfo: pg_sys::FunctionCallInfo) -> PgBox<pg_sys::IndexAmRoutine> {
+    routine(options::amoptions)
+}
+
+/// Both differ in their options only; everything else looks at the index.
+fn routine(
+    amoptions: unsafe extern "C-unwind" fn(pg_sys::Datum, bool) -> *mut pg_sys::bytea,
+) -> PgBox<pg_sys::IndexAmRoutine> {
+    // SAFETY: makes a zeroed node of the right type in the current memory context.
+    let mut am =
+        unsafe { PgBox::<pg_sys::IndexAmRoutine>::alloc_node(pg_sys::NodeTag::T_IndexAmRoutine) };
+    am.amstrategies = 0;
+    am.amsupport = opclass::SUPPORT_FUNCTIONS;
+    am.amcanorderbyop = true;
+    am.amoptionalkey = true;
+    am.amparallelvacuumoptions = pg_sys::VACUUM_OPTION_PARALLEL_BULKDEL as u8;
+    am.amoptions = Some(amoptions);
+    am.amvalidate = Some(opclass::amvalidate);
+    // SAFETY: the node was allocated above, and the caller takes it over.
+    unsafe { PgBox::from_pg(am.into_pg()) }
+}
