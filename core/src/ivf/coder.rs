@@ -7,6 +7,7 @@
 use half::f16;
 use zerocopy::{FromBytes, IntoBytes, Unalign};
 
+use super::Geometry;
 use crate::metric::dense;
 use crate::quantize::{self, Codec, Factors, Value, float};
 use crate::{Error, Metric};
@@ -66,17 +67,23 @@ pub struct Query {
     codec: quantize::Query,
 }
 
-/// A placed vector with its squared norm.
+/// A placed vector on the way to its lists.
 #[derive(Clone, Copy)]
 pub struct Placed<'a> {
     vector: &'a [f32],
     norm_squared: f32,
+    is_query: bool,
 }
 
 impl<'a> Placed<'a> {
-    /// Computes the norm.
-    pub fn new(vector: &'a [f32]) -> Placed<'a> {
-        Placed { vector, norm_squared: dense::norm_squared(vector) as f32 }
+    /// A query, whose rows are to be found.
+    pub fn query(vector: &'a [f32]) -> Placed<'a> {
+        Placed { vector, norm_squared: dense::norm_squared(vector) as f32, is_query: true }
+    }
+
+    /// A row, which belongs to the list of the nearest centroid.
+    pub fn row(vector: &'a [f32]) -> Placed<'a> {
+        Placed { is_query: false, ..Placed::query(vector) }
     }
 }
 
@@ -228,14 +235,19 @@ impl Coder {
         if self.spec.metric == Metric::InnerProduct { f64::NEG_INFINITY } else { 0.0 }
     }
 
-    /// How far a placed query is from a centroid, so that nearer lists come first: the squared distance, for inner
-    /// products the negative product. `centroid` is as stored, with its squared norm.
+    /// How centroids are found: of unit vectors for cosine, else means.
+    pub fn geometry(&self) -> Geometry {
+        if self.spec.metric == Metric::Cosine { Geometry::Spherical } else { Geometry::Euclidean }
+    }
+
+    /// How far a placed vector is from a centroid, so that nearer lists come first: the squared distance, for queries
+    /// by inner product the negative product. `centroid` is as stored, with its squared norm.
     #[inline]
-    pub fn to_centroid(&self, q: &Placed<'_>, centroid: &[Unalign<f16>], norm_squared: f32) -> f32 {
-        let dot = float::dot(q.vector, &centroid[..q.vector.len().min(centroid.len())]);
+    pub fn to_centroid(&self, x: &Placed<'_>, centroid: &[Unalign<f16>], norm_squared: f32) -> f32 {
+        let dot = float::dot(x.vector, &centroid[..x.vector.len().min(centroid.len())]);
         match self.spec.metric {
-            Metric::InnerProduct => -dot,
-            _ => (q.norm_squared + norm_squared - 2.0 * dot).max(0.0),
+            Metric::InnerProduct if x.is_query => -dot,
+            _ => (x.norm_squared + norm_squared - 2.0 * dot).max(0.0),
         }
     }
 }
