@@ -131,6 +131,11 @@ impl Coder {
         0
     }
 
+    /// Whether codes are relative to a centroid.
+    pub fn is_relative(&self) -> bool {
+        false
+    }
+
     /// Whether scores order rows as well as the SQL operator does. `halves` says that the vectors are `halfvec`.
     pub fn is_exact(&self, halves: bool) -> bool {
         self.codec.is_exact(halves)

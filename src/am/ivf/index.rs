@@ -95,6 +95,21 @@ fn code_bytes(coder: &Coder) -> CodeBytes {
 }
 
 impl Opened {
+    /// Whether the list was made since the metapage was read.
+    pub fn is_behind(&self, list: u32) -> bool {
+        Entry::place(list).0 >= self.entry_blocks.len()
+    }
+
+    /// How many lists a scan looks into to find a share of the nearest rows.
+    pub fn adaptive_probes(&self, recall_target: f64) -> usize {
+        let lists = self.meta.lists as usize;
+        if recall_target >= 1.0 {
+            return lists;
+        }
+        let share = (1.0 - recall_target).sqrt();
+        ((lists as f64).sqrt() / (4.0 * share)).ceil().clamp(1.0, lists.max(1) as f64) as usize
+    }
+
     /// The entry of a list.
     ///
     /// # Safety

@@ -1,10 +1,14 @@
 //! The `ivfflat` and `ivf` access methods: what they can do, and the functions the server calls. Start with `README.md`
 //! beside this.
 
+mod candidates;
+mod cost;
 mod index;
 mod list;
 pub mod options;
 pub mod page;
+mod route;
+mod scan;
 mod space;
 
 use pgrx::pg_sys;
@@ -36,8 +40,13 @@ fn routine(
     am.amcanorderbyop = true;
     am.amoptionalkey = true;
     am.amparallelvacuumoptions = pg_sys::VACUUM_OPTION_PARALLEL_BULKDEL as u8;
+    am.amcostestimate = Some(cost::amcostestimate);
     am.amoptions = Some(amoptions);
     am.amvalidate = Some(opclass::amvalidate);
+    am.ambeginscan = Some(scan::ambeginscan);
+    am.amrescan = Some(scan::amrescan);
+    am.amgettuple = Some(scan::amgettuple);
+    am.amendscan = Some(scan::amendscan);
     // SAFETY: the node was allocated above, and the caller takes it over.
     unsafe { PgBox::from_pg(am.into_pg()) }
 }

@@ -526,6 +526,17 @@ impl Layout {
         }
     }
 
+    /// Of the pages of a packed list, the share that a scan of the list reads.
+    pub fn scanned_share(&self) -> f64 {
+        match &self.packed {
+            Some(packed) => {
+                let blocks = packed.blocks.pages_per_item() as f64;
+                blocks / (blocks + packed.ex_refs() as f64)
+            }
+            None => 1.0,
+        }
+    }
+
     /// Where the code begins in an item of rows.
     pub fn row_code_at(&self) -> usize {
         ROW_HEAD_BYTES + self.attribute_bytes

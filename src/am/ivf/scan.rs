@@ -1,0 +1,492 @@
+//! Scans: `ORDER BY column <-> query`, list after list, nearest first.
+//!
+//! A list's rows become candidates, each with a bound below its distance. The candidate with the least bound is next:
+//! if only its first bits were scored, the rest are read and it goes back; else it is given to the executor, which
+//! computes the distance itself from the heap and puts the rows in order (`xs_recheckorderby`).
+
+use std::collections::{BinaryHeap, HashSet};
+
+use leanstack_core::ivf::coder::{ListQuery, Placed, Query};
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+use super::candidates::{Candidate, Source};
+use super::index::{self, Opened};
+use super::list::{self, Head, Stale};
+use super::options::{self, Rerank};
+use super::page::{BLOCK_ROWS, Entry, Kind, NONE, Packed, TapeHead, block_tid};
+use super::route::{self, Near, Router};
+use crate::am::{scan as common, vectors};
+use crate::error::unwrap;
+use crate::guc::{self, FlatIterativeScan, IterativeScan};
+use crate::storage::{ReadGuard, Tid};
+use crate::types::value::detoast;
+
+/// What a scan keeps between calls. It holds no lock and no pin.
+#[derive(Default)]
+struct ScanState {
+    work: Option<Work>,
+}
+
+/// A scan under way.
+struct Work {
+    opened: Opened,
+    /// Nothing: the query is NULL, and all rows are equally near.
+    query: Option<Query>,
+    /// Stands for the query where there is none.
+    nowhere: Vec<f32>,
+    router: Router,
+    plan: Plan,
+    probed: usize,
+    /// Lists that were read, split ones under their own number.
+    read: HashSet<u32>,
+    /// The lists that candidates refer to.
+    lists: Vec<Listed>,
+    candidates: BinaryHeap<Candidate>,
+    exact: bool,
+    /// The bound of the row given last.
+    last: f32,
+    /// Rows with a lower bound come too late.
+    floor: f32,
+    ended: bool,
+}
+
+/// A list that was read.
+struct Listed {
+    list: u32,
+    stamp: u32,
+    query: Option<ListQuery>,
+}
+
+/// How far a scan looks.
+#[derive(Clone, Copy)]
+struct Plan {
+    /// Lists to read before the first row is given.
+    probes: usize,
+    /// Lists to read at most.
+    max_probes: usize,
+    /// Whether what comes too late is left out.
+    strict: bool,
+}
+
+/// Starts a scan.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn ambeginscan(
+    relation: pg_sys::Relation,
+    nkeys: i32,
+    norderbys: i32,
+) -> pg_sys::IndexScanDesc {
+    // SAFETY: called by the server with an open index; the state holds no pin and no lock.
+    unsafe { common::begin(relation, nkeys, norderbys, ScanState::default()) }
+}
+
+/// Starts a scan anew, with other keys.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn amrescan(
+    scan: pg_sys::IndexScanDesc,
+    keys: pg_sys::ScanKey,
+    _nkeys: i32,
+    orderbys: pg_sys::ScanKey,
+    _norderbys: i32,
+) {
+    // SAFETY: the server passes the scan that `ambeginscan` made, and as many keys as it was made for.
+    unsafe {
+        common::state::<ScanState>(scan).work = None;
+        common::set_keys(scan, keys, orderbys);
+    }
+}
+
+/// Ends a scan. Its state goes with its memory context.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn amendscan(_scan: pg_sys::IndexScanDesc) {}
+
+/// Gives the next row.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn amgettuple(
+    scan: pg_sys::IndexScanDesc,
+    _direction: pg_sys::ScanDirection::Type,
+) -> bool {
+    // SAFETY: the server passes the scan that `ambeginscan` made.
+    unsafe {
+        let relation = (*scan).indexRelation;
+        let state = common::state::<ScanState>(scan);
+        let work = match &mut state.work {
+            Some(work) => work,
+            None => state.work.insert(Work::start(scan)),
+        };
+        match work.next(relation) {
+            Some((tid, bound)) => {
+                let bound = work.query.as_ref().map(|_| f64::from(bound));
+                common::give(scan, tid, bound, work.exact);
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+impl Plan {
+    unsafe fn new(relation: pg_sys::Relation, opened: &Opened) -> Plan {
+        let lists = opened.meta.lists as usize;
+        // SAFETY: the caller holds the index open.
+        if unsafe { options::is_flat(relation) } {
+            let probes = guc::flat_probes();
+            let further = guc::flat_iterative_scan() == FlatIterativeScan::Relaxed;
+            let max_probes = if further { guc::flat_max_probes().max(probes) } else { probes };
+            return Plan { probes, max_probes, strict: false };
+        }
+        let probes = match guc::ivf_probes() {
+            0 => opened.adaptive_probes(guc::ivf_recall_target()),
+            probes => probes,
+        };
+        let iterative = guc::ivf_iterative_scan();
+        let max_probes = if iterative == IterativeScan::Off { probes } else { lists };
+        Plan { probes, max_probes, strict: iterative == IterativeScan::Strict }
+    }
+}
+
+/// How many lists a scan of the index reads before it gives its first row.
+///
+/// # Safety
+/// `relation` is open.
+pub unsafe fn first_probes(relation: pg_sys::Relation, opened: &Opened) -> usize {
+    // SAFETY: as the caller promises.
+    unsafe { Plan::new(relation, opened) }.probes
+}
+
+impl Work {
+    unsafe fn start(scan: pg_sys::IndexScanDesc) -> Work {
+        // SAFETY: the caller's scan is one that the server began.
+        unsafe {
+            let relation = (*scan).indexRelation;
+            let am = if options::is_flat(relation) { "ivfflat" } else { "ivf" };
+            let datum = common::query(scan, am);
+            let opened = index::open(relation);
+            let coder = &opened.info.coder;
+            let query = datum.map(|datum| {
+                let value = detoast(opened.info.kind, datum);
+                let value = unwrap(value.value());
+                vectors::check_dims(coder.spec().dims, &value);
+                coder.query(value)
+            });
+            let nowhere = if query.is_none() { vec![0.0; coder.placed_dims()] } else { Vec::new() };
+            let placed = query.as_ref().map_or(&nowhere[..], |query| &query.placed);
+            let router = Router::new(relation, &opened, Placed::query(placed));
+            let plan = Plan::new(relation, &opened);
+            let exact = opened.info.is_exact() || options::of(relation).rerank == Rerank::Off;
+            Work {
+                query,
+                nowhere,
+                router,
+                plan,
+                probed: 0,
+                read: HashSet::new(),
+                lists: Vec::new(),
+                candidates: BinaryHeap::new(),
+                exact,
+                last: f32::NEG_INFINITY,
+                floor: f32::NEG_INFINITY,
+                ended: false,
+                opened,
+            }
+        }
+    }
+
+    unsafe fn next(&mut self, relation: pg_sys::Relation) -> Option<(Tid, f32)> {
+        loop {
+            if self.probed < self.plan.probes && !self.ended {
+                // SAFETY: the index is open for the scan.
+                unsafe { self.probe(relation, self.plan.probes - self.probed) }
+            }
+            let Some(candidate) = self.candidates.pop() else {
+                if self.ended || self.probed >= self.plan.max_probes {
+                    return None;
+                }
+                if self.plan.strict {
+                    self.floor = self.last;
+                }
+                // As many lists again as were read so far: each row of a long result costs the same.
+                let more = self.probed.max(1).min(self.plan.max_probes - self.probed);
+                // SAFETY: as above.
+                unsafe { self.probe(relation, more) }
+                continue;
+            };
+            match candidate.source {
+                Source::Packed { page, at } => {
+                    // SAFETY: as above.
+                    let refined = unsafe { self.refine(relation, &candidate, page, at) };
+                    if refined.bound >= self.floor {
+                        self.candidates.push(refined);
+                    }
+                }
+                Source::Whole => {
+                    self.last = candidate.bound;
+                    return Some((candidate.tid(), candidate.bound));
+                }
+            }
+        }
+    }
+
+    /// Reads further lists, `count` if there are so many.
+    unsafe fn probe(&mut self, relation: pg_sys::Relation, count: usize) {
+        let mut found = Vec::new();
+        for _ in 0..count {
+            let placed = self.query.as_ref().map_or(&self.nowhere[..], |query| &query.placed);
+            let placed = Placed::query(placed);
+            // SAFETY: the index is open for the scan.
+            let Some(Near { list, .. }) =
+                (unsafe { self.router.next(relation, &self.opened, placed) })
+            else {
+                self.ended = true;
+                break;
+            };
+            self.probed += 1;
+            // SAFETY: as above.
+            unsafe { self.read_list(relation, list, &mut found) }
+        }
+        if self.floor > f32::NEG_INFINITY {
+            // Of rows whose rest is not read yet, the bound may be below the distance by much.
+            found.retain(|c| c.bound >= self.floor || !matches!(c.source, Source::Whole));
+        }
+        self.candidates.extend(found);
+    }
+
+    /// Adds the rows of a list to `found`; of a split list, those of its children. A list whose rows were read under the
+    /// number of the list that it was split from is passed over.
+    unsafe fn read_list(
+        &mut self,
+        relation: pg_sys::Relation,
+        list: u32,
+        found: &mut Vec<Candidate>,
+    ) {
+        let mark = found.len();
+        let mut waiting = vec![list];
+        while let Some(list) = waiting.pop() {
+            loop {
+                pgrx::check_for_interrupts!();
+                // SAFETY: the index is open for the scan, and no lock is held.
+                unsafe {
+                    if self.opened.is_behind(list) {
+                        self.opened = index::open(relation);
+                    }
+                    let entry = self.opened.entry(relation, list);
+                    if self.was_read(relation, list, &entry) {
+                        break;
+                    }
+                    if entry.is_split() {
+                        waiting.extend(
+                            entry.first_child..entry.first_child.saturating_add(entry.packed_rows),
+                        );
+                        break;
+                    }
+                    let before = found.len();
+                    if self.read_tapes(relation, list, &entry, found).is_ok() {
+                        self.read.insert(list);
+                        break;
+                    }
+                    found.truncate(before.max(mark));
+                }
+            }
+        }
+    }
+
+    /// Whether a list or one that it was split from was read.
+    unsafe fn was_read(&self, relation: pg_sys::Relation, list: u32, entry: &Entry) -> bool {
+        let (mut at, mut parent) = (list, entry.parent);
+        loop {
+            if self.read.contains(&at) {
+                return true;
+            }
+            if parent == NONE {
+                return false;
+            }
+            at = parent;
+            // SAFETY: the index is open for the scan, and no lock is held.
+            parent = unsafe { self.opened.entry(relation, at) }.parent;
+        }
+    }
+
+    unsafe fn read_tapes(
+        &mut self,
+        relation: pg_sys::Relation,
+        list: u32,
+        entry: &Entry,
+        found: &mut Vec<Candidate>,
+    ) -> Result<(), Stale> {
+        let info = self.opened.info.clone();
+        let (coder, layout) = (&info.coder, &info.layout);
+        // SAFETY: the index is open for the scan, and no lock is held.
+        unsafe {
+            let list_query = match &self.query {
+                Some(query) => {
+                    let mut centroid = Vec::new();
+                    if coder.is_relative() {
+                        let encoder = if entry.encoder == list {
+                            *entry
+                        } else {
+                            self.opened.entry(relation, entry.encoder)
+                        };
+                        let place = (encoder.centroid, encoder.centroid_place);
+                        route::read_centroid(relation, coder, layout, place, &mut centroid);
+                    }
+                    Some(coder.list(query, &centroid))
+                }
+                None => None,
+            };
+            let number = self.lists.len() as u32;
+            let scored = self.query.as_ref().zip(list_query.as_ref());
+            if let Some(packed) = &layout.packed {
+                let head = Head {
+                    kind: Kind::Blocks,
+                    owner: list,
+                    block: entry.block_head,
+                    stamp: entry.block_stamp,
+                };
+                let mut bounds = [f32::NEG_INFINITY; BLOCK_ROWS];
+                list::for_each_item(relation, head, &packed.blocks, |item| {
+                    if let Some((query, list_query)) = scored {
+                        let block = &item.bytes[layout.block_code_at()..];
+                        coder.block_bounds(query, list_query, block, &mut bounds);
+                    }
+                    for (row, &bound) in bounds.iter().enumerate() {
+                        let tid = block_tid(item.bytes, row);
+                        if !tid.is_some() {
+                            continue;
+                        }
+                        let source = if scored.is_some() {
+                            let at = (item.place * BLOCK_ROWS + row) as u16;
+                            Source::Packed { page: item.block, at }
+                        } else {
+                            Source::Whole
+                        };
+                        found.push(Candidate::new(bound, tid, number, source));
+                    }
+                })?;
+            }
+            let head = Head {
+                kind: Kind::Rows,
+                owner: list,
+                block: entry.row_head,
+                stamp: entry.row_head_stamp,
+            };
+            let exact = self.exact;
+            list::for_each_item(relation, head, &layout.rows, |item| {
+                let tid = Tid::read(item.bytes, 0);
+                if !tid.is_some() {
+                    return;
+                }
+                let bound = scored.map_or(f64::NEG_INFINITY, |(query, list_query)| {
+                    let code = &item.bytes[layout.row_code_at()..];
+                    coder.bound(query, list_query, &code[..coder.row_bytes()])
+                });
+                found.push(Candidate::new(below(bound, exact), tid, number, Source::Whole));
+            })?;
+            self.lists.push(Listed { list, stamp: entry.block_stamp, query: list_query });
+        }
+        Ok(())
+    }
+
+    /// Scores a candidate by its whole code.
+    unsafe fn refine(
+        &self,
+        relation: pg_sys::Relation,
+        candidate: &Candidate,
+        page: u32,
+        at: u16,
+    ) -> Candidate {
+        let info = &self.opened.info;
+        let listed = &self.lists[candidate.list as usize];
+        let whole = |bound: f64| Candidate {
+            bound: below(bound, self.exact),
+            source: Source::Whole,
+            ..*candidate
+        };
+        let (Some(query), Some(list_query), Some(packed)) =
+            (&self.query, &listed.query, &info.layout.packed)
+        else {
+            return whole(info.coder.lowest());
+        };
+        let mut bound = info.coder.lowest();
+        // SAFETY: the index is open for the scan, and no lock is held.
+        let _ = unsafe {
+            with_code(relation, packed, listed, (page, at.into()), |block, row, ex| {
+                let block = &block[info.layout.block_code_at()..];
+                bound = info.coder.packed_bound(query, list_query, block, row, ex);
+            })
+        };
+        whole(bound)
+    }
+}
+
+/// A bound as candidates keep it. Where the executor compares it with the distance, it is rounded down.
+fn below(bound: f64, exact: bool) -> f32 {
+    let near = bound as f32;
+    if exact || f64::from(near) <= bound { near } else { near.next_down() }
+}
+
+/// Calls `each` with the block of a packed row, the row's place in it and its ex code. Nothing happens if the pages are
+/// another's by now.
+unsafe fn with_code(
+    relation: pg_sys::Relation,
+    packed: &Packed,
+    listed: &Listed,
+    (page, at): (u32, usize),
+    each: impl FnOnce(&[u8], usize, &[u8]),
+) -> Result<(), Stale> {
+    let (item, row) = (at / BLOCK_ROWS, at % BLOCK_ROWS);
+    let (list, stamp) = (listed.list, listed.stamp);
+    // SAFETY: as the caller promises; the ex page is locked after the page of blocks, see README.
+    unsafe {
+        let (guard, head) = list::read(relation, Kind::Blocks, list, (page, stamp))?;
+        let mut copy = Vec::new();
+        let block = if packed.blocks.pages_per_item() == 1 {
+            packed.blocks.item(guard.page(), item)
+        } else {
+            copy.extend_from_slice(packed.blocks.item(guard.page(), 0));
+            let rest = (head.next, head.next_stamp);
+            rest_of(relation, &packed.blocks, (Kind::Blocks, list), rest, &mut copy)?;
+            &copy[..]
+        };
+        let (Some(ex), Some((at, place))) = (packed.ex, packed.ex_place(at)) else {
+            each(block, row, &[]);
+            return Ok(());
+        };
+        let ex_page = packed.ex_ref(guard.page(), at);
+        if ex_page == NONE {
+            return Err(Stale);
+        }
+        let (ex_guard, head) = list::read(relation, Kind::Ex, list, (ex_page, stamp))?;
+        if ex.pages_per_item() == 1 {
+            each(block, row, ex.item(ex_guard.page(), place));
+        } else {
+            let mut code = ex.item(ex_guard.page(), 0).to_vec();
+            drop(ex_guard);
+            let rest = (head.next, head.next_stamp);
+            rest_of(relation, &ex, (Kind::Ex, list), rest, &mut code)?;
+            each(block, row, &code);
+        }
+    }
+    Ok(())
+}
+
+/// Appends the further pages' parts of an item to `bytes`.
+unsafe fn rest_of(
+    relation: pg_sys::Relation,
+    tape: &super::page::Tape,
+    (kind, owner): (Kind, u32),
+    mut at: (u32, u32),
+    bytes: &mut Vec<u8>,
+) -> Result<(), Stale> {
+    for part in 1..tape.pages_per_item() {
+        if at.0 == NONE {
+            return Err(Stale);
+        }
+        // SAFETY: as the caller promises.
+        let (guard, head): (ReadGuard, TapeHead) =
+            unsafe { list::read(relation, kind, owner, at)? };
+        bytes.extend_from_slice(super::page::continued(guard.page(), tape.part(part).len()));
+        at = (head.next, head.next_stamp);
+    }
+    Ok(())
+}
+
