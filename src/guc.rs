@@ -219,4 +219,10 @@ pub fn ivf_recall_target() -> f64 {
 /// `ivf.iterative_scan`.
 pub fn ivf_iterative_scan() -> IterativeScan {
     IVF_ITERATIVE_SCAN.get()
+/// Memory that building an index may take: `maintenance_work_mem`.
+pub fn build_memory_bytes() -> usize {
+    // SAFETY: a plain setting of the server, read on its thread.
+    #[allow(unsafe_code)]
+    let memory_kb = unsafe { pg_sys::maintenance_work_mem };
+    memory_kb as usize * 1024
 }
