@@ -6,6 +6,7 @@ mod cost;
 mod index;
 mod list;
 pub mod options;
+mod pack;
 pub mod page;
 mod route;
 mod scan;
