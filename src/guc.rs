@@ -219,6 +219,8 @@ pub fn ivf_recall_target() -> f64 {
 /// `ivf.iterative_scan`.
 pub fn ivf_iterative_scan() -> IterativeScan {
     IVF_ITERATIVE_SCAN.get()
+}
+
 /// Memory that building an index may take: `maintenance_work_mem`.
 pub fn build_memory_bytes() -> usize {
     // SAFETY: a plain setting of the server, read on its thread.

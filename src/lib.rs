@@ -20,6 +20,7 @@ mod lean {}
 extension_sql_file!("../sql/types.sql", name = "types", bootstrap);
 extension_sql_file!("../sql/operators.sql", name = "operators", requires = ["types"]);
 extension_sql_file!("../sql/hnsw.sql", name = "hnsw", requires = ["operators", index_check]);
+extension_sql_file!("../sql/ivf.sql", name = "ivf", requires = ["operators"]);
 
 /// Called when the library is loaded.
 #[pg_guard]
@@ -27,6 +28,7 @@ extension_sql_file!("../sql/hnsw.sql", name = "hnsw", requires = ["operators", i
 pub extern "C-unwind" fn _PG_init() {
     guc::register();
     am::hnsw::options::register();
+    am::ivf::options::register();
 }
 
 /// What `cargo pgrx test` runs.
