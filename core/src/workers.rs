@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ pub fn run<M, E>(
     let threads = threads.max(1);
     let progress = Progress { next: AtomicUsize::new(items.start), ..Progress::default() };
     pool.in_place_scope(|scope| {
-        let _stop = StopOnDrop(&progress);
+        let _stop = StopFlag(&progress.stop);
         for _ in 0..threads {
             scope.spawn(|_| {
                 let _finish = FinishOnDrop(&progress);
@@ -38,6 +39,49 @@ pub fn run<M, E>(
         }
         progress.wait(threads, &mut tick)
     })
+}
+
+/// Calls `work` on a thread of `pool` and gives what it returns. The calling thread waits and calls `tick` many times a
+/// second; if that panics, the function that `work` is called with says that it is to stop.
+pub fn call<T: Send>(
+    pool: &rayon::ThreadPool,
+    work: impl FnOnce(&(dyn Fn() -> bool + Sync)) -> T + Send,
+    tick: impl FnMut(),
+) -> T {
+    let stop = AtomicBool::new(false);
+    pool.in_place_scope(|scope| {
+        let _stop = StopFlag(&stop);
+        let stop = &stop;
+        let (sender, receiver) = channel();
+        scope.spawn(move |_| {
+            let _ = sender.send(work(&|| stop.load(Relaxed)));
+        });
+        receive(&receiver, tick)
+    })
+}
+
+/// Waits for what a worker sends, and calls `tick` many times a second.
+///
+/// # Panics
+/// If the worker is gone without having sent anything.
+pub fn receive<T>(receiver: &Receiver<T>, mut tick: impl FnMut()) -> T {
+    loop {
+        tick();
+        match receiver.recv_timeout(TICK) {
+            Ok(sent) => return sent,
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => panic!("a worker panicked"),
+        }
+    }
+}
+
+/// Sets a flag when it is dropped, by whatever way its owner leaves.
+pub struct StopFlag<'a>(pub &'a AtomicBool);
+
+impl Drop for StopFlag<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
 }
 
 /// What the workers and the waiting thread tell each other.
@@ -64,15 +108,6 @@ impl Progress {
             }
             drop(self.changed.wait_timeout(finished, TICK));
         }
-    }
-}
-
-/// Stops the workers when the waiting thread leaves, by whatever way.
-struct StopOnDrop<'a>(&'a Progress);
-
-impl Drop for StopOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.stop.store(true, Relaxed);
     }
 }
 
@@ -107,6 +142,20 @@ mod tests {
             assert_eq!(count.load(Relaxed), usize::from(item >= 10));
         }
         assert_eq!(run(&pool(), 3, 5..5, || 0, work, |_| Ok::<(), ()>(())), Ok(()));
+    }
+
+    #[test]
+    fn a_call_returns_what_the_worker_returned() {
+        assert_eq!(call(&pool(), |stop| (stop(), 7), || {}), (false, 7));
+    }
+
+    #[test]
+    fn a_call_stops_when_the_waiting_thread_panics() {
+        let call = || {
+            let forever = |stop: &(dyn Fn() -> bool + Sync)| while !stop() {};
+            call(&pool(), forever, || panic!("cancelled"))
+        };
+        assert!(std::panic::catch_unwind(call).is_err());
     }
 
     #[test]

@@ -94,18 +94,19 @@ impl Source {
         }
     }
 
-    /// Goes through the rows that a build would index in at most `count` blocks spread over the table.
+    /// Goes through the rows that a build would index in at most `count` blocks spread over the table. Gives the share
+    /// of the blocks that this is.
     ///
     /// # Safety
     /// As for [`Source::scan`].
-    pub unsafe fn sample(&self, count: u32, each: EachRow<'_>) {
+    pub unsafe fn sample(&self, count: u32, each: EachRow<'_>) -> f64 {
         let mut rows = Rows { kind: self.kind, each };
         // SAFETY: as the caller promises; the call is table_index_build_range_scan of tableam.h.
         unsafe {
             let main = pg_sys::ForkNumber::MAIN_FORKNUM;
             let blocks = pg_sys::RelationGetNumberOfBlocksInFork(self.heap, main);
             let step = blocks.div_ceil(count).max(1);
-            let Some(scan) = (*(*self.heap).rd_tableam).index_build_range_scan else { return };
+            let Some(scan) = (*(*self.heap).rd_tableam).index_build_range_scan else { return 1.0 };
             for block in (0..blocks).step_by(step as usize) {
                 pgrx::check_for_interrupts!();
                 scan(
@@ -122,6 +123,7 @@ impl Source {
                     std::ptr::null_mut(),
                 );
             }
+            f64::from(blocks.div_ceil(step).max(1)) / f64::from(blocks.max(1))
         }
     }
 

@@ -1,16 +1,22 @@
 //! The `ivfflat` and `ivf` access methods: what they can do, and the functions the server calls. Start with `README.md`
 //! beside this.
 
+mod build;
 mod candidates;
+mod cluster;
 mod cost;
+mod encode;
 mod index;
 mod list;
 pub mod options;
 mod pack;
 pub mod page;
+mod plan;
 mod route;
 mod scan;
 mod space;
+mod spill;
+mod write;
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -41,6 +47,9 @@ fn routine(
     am.amcanorderbyop = true;
     am.amoptionalkey = true;
     am.amparallelvacuumoptions = pg_sys::VACUUM_OPTION_PARALLEL_BULKDEL as u8;
+    am.ambuild = Some(build::ambuild);
+    am.ambuildempty = Some(build::ambuildempty);
+    am.ambuildphasename = Some(build::ambuildphasename);
     am.amcostestimate = Some(cost::amcostestimate);
     am.amoptions = Some(amoptions);
     am.amvalidate = Some(opclass::amvalidate);
