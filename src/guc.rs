@@ -62,7 +62,6 @@ pub fn register() {
 }
 
 fn register_ivf() {
-    let (context, flags) = (GucContext::Userset, GucFlags::default());
     GucRegistry::define_int_guc(
         c"ivfflat.probes",
         c"How many lists an ivfflat scan looks into",
@@ -70,16 +69,16 @@ fn register_ivf() {
         &FLAT_PROBES,
         1,
         MAX_PROBES,
-        context,
-        flags,
+        GucContext::Userset,
+        GucFlags::default(),
     );
     GucRegistry::define_enum_guc(
         c"ivfflat.iterative_scan",
         c"Whether an ivfflat scan goes on when more rows are asked for than the lists hold",
         c"Rows may be needed when a filter drops many.",
         &FLAT_ITERATIVE_SCAN,
-        context,
-        flags,
+        GucContext::Userset,
+        GucFlags::default(),
     );
     GucRegistry::define_int_guc(
         c"ivfflat.max_probes",
@@ -88,8 +87,8 @@ fn register_ivf() {
         &FLAT_MAX_PROBES,
         1,
         MAX_PROBES,
-        context,
-        flags,
+        GucContext::Userset,
+        GucFlags::default(),
     );
     GucRegistry::define_int_guc(
         c"ivf.probes",
@@ -98,8 +97,8 @@ fn register_ivf() {
         &IVF_PROBES,
         0,
         MAX_PROBES,
-        context,
-        flags,
+        GucContext::Userset,
+        GucFlags::default(),
     );
     GucRegistry::define_float_guc(
         c"ivf.recall_target",
@@ -108,16 +107,16 @@ fn register_ivf() {
         &IVF_RECALL_TARGET,
         0.5,
         1.0,
-        context,
-        flags,
+        GucContext::Userset,
+        GucFlags::default(),
     );
     GucRegistry::define_enum_guc(
         c"ivf.iterative_scan",
         c"What an ivf scan does when more rows are asked for than its lists hold",
         c"It goes on with further lists, unless this is off, and drops what is out of order, unless it is relaxed.",
         &IVF_ITERATIVE_SCAN,
-        context,
-        flags,
+        GucContext::Userset,
+        GucFlags::default(),
     );
 }
 
@@ -191,6 +190,8 @@ pub fn build_memory_bytes() -> usize {
     #[allow(unsafe_code)]
     let memory_kb = unsafe { pg_sys::maintenance_work_mem };
     memory_kb as usize * 1024
+}
+
 /// `ivfflat.probes`.
 pub fn flat_probes() -> usize {
     FLAT_PROBES.get() as usize
@@ -219,12 +220,4 @@ pub fn ivf_recall_target() -> f64 {
 /// `ivf.iterative_scan`.
 pub fn ivf_iterative_scan() -> IterativeScan {
     IVF_ITERATIVE_SCAN.get()
-}
-
-/// Memory that building an index may take: `maintenance_work_mem`.
-pub fn build_memory_bytes() -> usize {
-    // SAFETY: a plain setting of the server, read on its thread.
-    #[allow(unsafe_code)]
-    let memory_kb = unsafe { pg_sys::maintenance_work_mem };
-    memory_kb as usize * 1024
 }

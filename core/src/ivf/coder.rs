@@ -3,12 +3,23 @@
 //! Three spaces: the column's values; the *placed* vectors, in which centroids lie and lists are chosen (unit vectors
 //! for cosine, rotated for RaBitQ, zeros and ones for bits); and codes, of the placed vector relative to a centroid or
 //! of the value itself. Bounds are in the units of the SQL operator.
+//!
+//! # Formats
+//! ```text
+//! row, plain       factors 12 bytes | code
+//! row, RaBitQ      factors of the signs 12 | factors of the whole 12 | signs | rest
+//! block, RaBitQ    factors of 32 rows' signs 196 | their signs, see quantize::rabitq::block
+//! ex, RaBitQ       factors of the whole 12 | rest
+//! ```
+
+use std::cell::RefCell;
 
 use half::f16;
 use zerocopy::{FromBytes, IntoBytes, Unalign};
 
 use super::Geometry;
 use crate::metric::dense;
+use crate::quantize::rabitq::{self, Code, Rabitq, Rotated, block};
 use crate::quantize::{self, Codec, Factors, Value, float};
 use crate::{Error, Metric};
 
@@ -24,13 +35,15 @@ pub enum Repr {
     Bits = 2,
     /// Eight bits for each dimension, relative to the mean of the table.
     Sq8 = 3,
+    /// One to eight bits for each dimension, relative to a centroid.
+    Rabitq = 4,
 }
 
 impl TryFrom<u8> for Repr {
     type Error = Error;
 
     fn try_from(code: u8) -> Result<Repr, Error> {
-        [Repr::F32, Repr::F16, Repr::Bits, Repr::Sq8]
+        [Repr::F32, Repr::F16, Repr::Bits, Repr::Sq8, Repr::Rabitq]
             .into_iter()
             .find(|repr| *repr as u8 == code)
             .ok_or(Error::UnknownCode("quantization", code))
@@ -42,7 +55,7 @@ impl TryFrom<u8> for Repr {
 pub struct Spec {
     /// What rows hold.
     pub repr: Repr,
-    /// Bits for each dimension, where the codes leave a choice.
+    /// Bits for each dimension of RaBitQ codes.
     pub bits: u8,
     /// The metric of the opclass.
     pub metric: Metric,
@@ -57,15 +70,28 @@ pub struct Spec {
 /// Encodes rows and scores them.
 pub struct Coder {
     spec: Spec,
-    codec: Codec,
+    kind: Kind,
+}
+
+enum Kind {
+    Plain(Codec),
+    Rabitq(Rabitq),
 }
 
 /// A query, prepared once for a scan.
 pub struct Query {
     /// The query among the centroids.
     pub placed: Vec<f32>,
-    codec: quantize::Query,
+    body: Body,
 }
+
+enum Body {
+    Plain(quantize::Query),
+    Rabitq(Box<rabitq::Query>),
+}
+
+/// What a query has to do with one list, prepared once for its rows.
+pub struct ListQuery(Option<rabitq::List>);
 
 /// A placed vector on the way to its lists.
 #[derive(Clone, Copy)]
@@ -87,23 +113,35 @@ impl<'a> Placed<'a> {
     }
 }
 
-/// What a query has to do with one list, prepared once for its rows.
-pub struct ListQuery {}
-
-/// Numbers before a code of [`Codec`].
 const FACTORS_BYTES: usize = size_of::<Factors>();
+const BLOCK_FACTORS_BYTES: usize = size_of::<block::BlockFactors>();
+
+/// By how many standard deviations a bound from signs is below the estimate (Gao and Long 2024, section 5.2.4).
+const EPSILON: f32 = 1.9;
+
+thread_local! {
+    /// Buffers of the RaBitQ encoder.
+    static SCRATCH: RefCell<(Rotated, Code)> = RefCell::default();
+}
 
 impl Coder {
     /// The coder that a metapage describes.
+    ///
+    /// # Errors
+    /// If the parts do not go together.
     pub fn new(spec: Spec) -> Result<Coder, Error> {
-        let repr = match spec.repr {
-            Repr::F32 => quantize::Repr::F32,
-            Repr::F16 => quantize::Repr::F16,
-            Repr::Bits => quantize::Repr::Bits,
-            Repr::Sq8 => quantize::Repr::Sq8,
+        let plain =
+            |repr| Codec::new(repr, spec.metric, spec.dims, spec.model.clone()).map(Kind::Plain);
+        let kind = match spec.repr {
+            Repr::F32 => plain(quantize::Repr::F32)?,
+            Repr::F16 => plain(quantize::Repr::F16)?,
+            Repr::Bits => plain(quantize::Repr::Bits)?,
+            Repr::Sq8 => plain(quantize::Repr::Sq8)?,
+            Repr::Rabitq => {
+                Kind::Rabitq(Rabitq::new(spec.metric, spec.dims, spec.bits.into(), spec.seed)?)
+            }
         };
-        let codec = Codec::new(repr, spec.metric, spec.dims, spec.model.clone())?;
-        Ok(Coder { spec, codec })
+        Ok(Coder { spec, kind })
     }
 
     /// What settles it.
@@ -113,37 +151,70 @@ impl Coder {
 
     /// Dimensions of placed vectors and centroids.
     pub fn placed_dims(&self) -> usize {
-        self.spec.dims
+        match &self.kind {
+            Kind::Plain(_) => self.spec.dims,
+            Kind::Rabitq(rabitq) => rabitq.padded(),
+        }
     }
 
     /// Bytes of the whole code of a row.
     pub fn row_bytes(&self) -> usize {
-        FACTORS_BYTES + self.codec.code_len().unwrap_or(0)
+        match &self.kind {
+            Kind::Plain(codec) => FACTORS_BYTES + codec.code_len().unwrap_or(0),
+            Kind::Rabitq(r) => 2 * FACTORS_BYTES + r.sign_bytes() + r.rest_bytes(),
+        }
     }
 
     /// Bytes of the factors and first bits of 32 rows; 0 where rows are not packed.
     pub fn block_bytes(&self) -> usize {
-        0
+        match &self.kind {
+            Kind::Plain(_) => 0,
+            Kind::Rabitq(r) => BLOCK_FACTORS_BYTES + block::BLOCK * r.sign_bytes(),
+        }
     }
 
-    /// Bytes of the remaining bits of a row.
+    /// Bytes of the remaining bits of a row, with the factors of its whole code.
     pub fn ex_bytes(&self) -> usize {
-        0
+        match &self.kind {
+            Kind::Plain(_) => 0,
+            Kind::Rabitq(r) => FACTORS_BYTES + r.rest_bytes(),
+        }
     }
 
     /// Whether codes are relative to a centroid.
     pub fn is_relative(&self) -> bool {
-        false
+        matches!(self.kind, Kind::Rabitq(_))
     }
 
     /// Whether scores order rows as well as the SQL operator does. `halves` says that the vectors are `halfvec`.
     pub fn is_exact(&self, halves: bool) -> bool {
-        self.codec.is_exact(halves)
+        match &self.kind {
+            Kind::Plain(codec) => codec.is_exact(halves),
+            Kind::Rabitq(_) => false,
+        }
+    }
+
+    /// How centroids are found: of unit vectors for cosine, else means.
+    pub fn geometry(&self) -> Geometry {
+        if self.spec.metric == Metric::Cosine { Geometry::Spherical } else { Geometry::Euclidean }
     }
 
     /// The vector among the centroids, into `out`. False if it cannot be indexed: the metric is cosine and it is zero,
     /// or its norm is not finite.
+    ///
+    /// # Panics
+    /// If it is not of the type and dimensions that the coder is for.
     pub fn place(&self, v: Value<'_>, out: &mut Vec<f32>) -> bool {
+        if let Kind::Rabitq(rabitq) = &self.kind {
+            let mut rotated = Rotated { components: std::mem::take(out), ..Rotated::default() };
+            let placed = match v {
+                Value::F32(x) => rabitq.rotate(x, &mut rotated),
+                Value::F16(x) => rabitq.rotate(x, &mut rotated),
+                _ => panic!("a RaBitQ code of a vector of another type"),
+            };
+            *out = rotated.components;
+            return placed;
+        }
         out.clear();
         match v {
             Value::F32(x) => out.extend_from_slice(x),
@@ -153,44 +224,128 @@ impl Coder {
             }
             Value::Sparse { .. } => return false,
         }
-        if !matches!(self.spec.metric, Metric::Cosine) {
-            return out.iter().all(|x| x.is_finite());
+        let norm = dense::norm_squared(out).sqrt();
+        if self.spec.metric == Metric::Cosine {
+            out.iter_mut().for_each(|x| *x = (f64::from(*x) / norm) as f32);
+            return norm > 0.0 && norm.is_finite();
         }
-        let norm = out.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
-        out.iter_mut().for_each(|x| *x = (f64::from(*x) / norm) as f32);
-        norm > 0.0 && norm.is_finite()
+        norm.is_finite()
     }
 
-    /// Encodes a row into `out`, [`Coder::row_bytes`] long. `placed` is what [`Coder::place`] made of it, `centroid` is
-    /// what its code is relative to. False if it cannot be indexed.
-    pub fn encode(&self, v: Value<'_>, _placed: &[f32], _centroid: &[f32], out: &mut [u8]) -> bool {
-        let mut code = Vec::with_capacity(out.len());
-        let Some(factors) = self.codec.encode(v, &mut code) else { return false };
-        out[..FACTORS_BYTES].copy_from_slice(factors_bytes(&factors));
-        out[FACTORS_BYTES..].copy_from_slice(&code);
-        true
+    /// Encodes a row into `out`, [`Coder::row_bytes`] long, relative to `centroid` where codes are. `placed` is what
+    /// [`Coder::place`] made of it. False if it cannot be indexed.
+    ///
+    /// # Panics
+    /// If it is not of the type and dimensions that the coder is for, or `out` not of the length.
+    pub fn encode(&self, v: Value<'_>, placed: &[f32], centroid: &[f32], out: &mut [u8]) -> bool {
+        match &self.kind {
+            Kind::Plain(codec) => {
+                let mut code = Vec::with_capacity(out.len());
+                let Some(factors) = codec.encode(v, &mut code) else { return false };
+                out[..FACTORS_BYTES].copy_from_slice(factors.as_bytes());
+                out[FACTORS_BYTES..].copy_from_slice(&code);
+                true
+            }
+            Kind::Rabitq(rabitq) => SCRATCH.with_borrow_mut(|(rotated, code)| {
+                let can = match v {
+                    Value::F32(x) => rabitq.rotated(x, placed, rotated),
+                    Value::F16(x) => rabitq.rotated(x, placed, rotated),
+                    _ => panic!("a RaBitQ code of a vector of another type"),
+                };
+                if !can {
+                    return false;
+                }
+                rabitq.encode(rotated, centroid, code);
+                let (signs, rest) = self.split_mut(rabitq, out);
+                signs.copy_from_slice(&code.signs);
+                rest.copy_from_slice(&code.rest);
+                out[..FACTORS_BYTES].copy_from_slice(code.sign_factors.as_bytes());
+                out[FACTORS_BYTES..2 * FACTORS_BYTES].copy_from_slice(code.factors.as_bytes());
+                true
+            }),
+        }
+    }
+
+    fn split_mut<'a>(&self, rabitq: &Rabitq, row: &'a mut [u8]) -> (&'a mut [u8], &'a mut [u8]) {
+        row[2 * FACTORS_BYTES..].split_at_mut(rabitq.sign_bytes())
     }
 
     /// About the placed vector that a code stands for, into `out`. False if the code is damaged.
-    pub fn decode(&self, code: &[u8], _centroid: &[f32], out: &mut Vec<f32>) -> bool {
-        let Some((factors, code)) = split(code) else { return false };
-        match self.codec.decode(code, &factors) {
-            Some(mut x) => {
-                std::mem::swap(out, &mut x);
+    pub fn decode(&self, row: &[u8], centroid: &[f32], out: &mut Vec<f32>) -> bool {
+        out.clear();
+        match &self.kind {
+            Kind::Plain(codec) => {
+                let Some((factors, code)) = split(row) else { return false };
+                match codec.decode(code, &factors) {
+                    Some(x) => {
+                        *out = x;
+                        true
+                    }
+                    None => false,
+                }
+            }
+            Kind::Rabitq(rabitq) => {
+                let Some(parts) = RowParts::new(rabitq, row) else { return false };
+                rabitq.decode_rotated(parts.signs, parts.rest, &parts.factors, centroid, out);
                 true
             }
-            None => false,
         }
     }
 
-    /// Packs up to 32 rows' codes into `out`, [`Coder::block_bytes`] long. A missing row is any code.
-    pub fn pack(&self, _rows: &[&[u8]], _out: &mut [u8]) {}
+    /// Packs up to 32 rows' codes into `out`, [`Coder::block_bytes`] long.
+    ///
+    /// # Panics
+    /// If there are more, or one is damaged.
+    pub fn pack(&self, rows: &[&[u8]], out: &mut [u8]) {
+        let Kind::Rabitq(rabitq) = &self.kind else { return };
+        let parts: Vec<_> =
+            rows.iter().map(|row| RowParts::new(rabitq, row).expect("a whole code")).collect();
+        let factors: Vec<_> = parts.iter().map(|part| part.sign_factors).collect();
+        let (head, codes) = out.split_at_mut(BLOCK_FACTORS_BYTES);
+        head.copy_from_slice(block::BlockFactors::pack(&factors).as_bytes());
+        codes.fill(0);
+        for (slot, part) in parts.iter().enumerate() {
+            block::set(codes, slot, part.signs);
+        }
+    }
 
-    /// The remaining bits of a row's code, into `out`.
-    pub fn ex(&self, _row: &[u8], _out: &mut [u8]) {}
+    /// What an ex page holds of a row's code, into `out`, [`Coder::ex_bytes`] long.
+    ///
+    /// # Panics
+    /// If the code is damaged.
+    pub fn ex(&self, row: &[u8], out: &mut [u8]) {
+        let Kind::Rabitq(rabitq) = &self.kind else { return };
+        let parts = RowParts::new(rabitq, row).expect("a whole code");
+        out[..FACTORS_BYTES].copy_from_slice(parts.factors.as_bytes());
+        out[FACTORS_BYTES..FACTORS_BYTES + parts.rest.len()].copy_from_slice(parts.rest);
+    }
 
-    /// The whole code of row `at` of a block, from what [`Coder::pack`] and [`Coder::ex`] made.
-    pub fn unpack(&self, _block: &[u8], _at: usize, _ex: &[u8], _out: &mut [u8]) {}
+    /// The whole code of row `at` of a block, from what [`Coder::pack`] and [`Coder::ex`] made. False if they are
+    /// damaged.
+    pub fn unpack(&self, block: &[u8], at: usize, ex: &[u8], out: &mut [u8]) -> bool {
+        let Kind::Rabitq(rabitq) = &self.kind else { return false };
+        let Some((factors, codes)) = self.block(rabitq, block) else { return false };
+        let Some(rest) = ex.get(FACTORS_BYTES..FACTORS_BYTES + rabitq.rest_bytes()) else {
+            return false;
+        };
+        let mut signs = Vec::with_capacity(rabitq.sign_bytes());
+        block::get(codes, at, &mut signs);
+        out[..FACTORS_BYTES].copy_from_slice(factors.get(at).as_bytes());
+        out[FACTORS_BYTES..2 * FACTORS_BYTES].copy_from_slice(&ex[..FACTORS_BYTES]);
+        let (to_signs, to_rest) = self.split_mut(rabitq, out);
+        to_signs.copy_from_slice(&signs);
+        to_rest.copy_from_slice(rest);
+        true
+    }
+
+    fn block<'a>(
+        &self,
+        rabitq: &Rabitq,
+        block: &'a [u8],
+    ) -> Option<(&'a block::BlockFactors, &'a [u8])> {
+        let (factors, codes) = block::BlockFactors::ref_from_prefix(block).ok()?;
+        Some((factors, codes.get(..block::BLOCK * rabitq.sign_bytes())?))
+    }
 
     /// Prepares a query. A query that cannot be placed has a placed vector of zeros.
     ///
@@ -201,48 +356,99 @@ impl Coder {
         if !self.place(v, &mut placed) {
             placed.iter_mut().for_each(|x| *x = 0.0);
         }
-        Query { placed, codec: self.codec.query(v) }
+        let body = match (&self.kind, v) {
+            (Kind::Plain(codec), _) => Body::Plain(codec.query(v)),
+            (Kind::Rabitq(rabitq), Value::F32(x)) => Body::Rabitq(Box::new(rabitq.query(x))),
+            (Kind::Rabitq(rabitq), Value::F16(x)) => Body::Rabitq(Box::new(rabitq.query(x))),
+            (Kind::Rabitq(_), _) => panic!("a query on RaBitQ codes with a vector of another type"),
+        };
+        Query { placed, body }
     }
 
     /// Prepares a query for the rows of a list whose codes are relative to `centroid`.
-    pub fn list(&self, _q: &Query, _centroid: &[f32]) -> ListQuery {
-        ListQuery {}
+    pub fn list(&self, q: &Query, centroid: &[f32]) -> ListQuery {
+        match &q.body {
+            Body::Plain(_) => ListQuery(None),
+            Body::Rabitq(query) => ListQuery(Some(query.list(centroid))),
+        }
     }
 
     /// Below what the operator will not fall for the row of a whole code; the distance itself, but for rounding, if
     /// [`Coder::is_exact`].
     #[inline]
-    pub fn bound(&self, q: &Query, _list: &ListQuery, row: &[u8]) -> f64 {
-        let Some((factors, code)) = split(row) else { return self.lowest() };
-        let score = self.codec.score(&q.codec, code, &factors);
-        self.codec.lower_bound(&q.codec, score, &factors)
+    pub fn bound(&self, q: &Query, list: &ListQuery, row: &[u8]) -> f64 {
+        match (&self.kind, &q.body, &list.0) {
+            (Kind::Plain(codec), Body::Plain(query), _) => {
+                let Some((factors, code)) = split(row) else { return self.lowest() };
+                let score = codec.score(query, code, &factors);
+                codec.lower_bound(query, score, &factors)
+            }
+            (Kind::Rabitq(rabitq), Body::Rabitq(query), Some(list)) => {
+                let Some(parts) = RowParts::new(rabitq, row) else { return self.lowest() };
+                let score = query.score(list, parts.signs, parts.rest, &parts.factors);
+                query.lower_bound(list, score, &parts.factors)
+            }
+            _ => self.lowest(),
+        }
     }
 
-    /// Below what the operator will hardly fall (see `epsilon` of RaBitQ) for each of the 32 rows of a block.
-    pub fn block_bounds(&self, _q: &Query, _list: &ListQuery, _block: &[u8], out: &mut [f32; 32]) {
-        out.fill(f32::NEG_INFINITY);
+    /// Below what the operator will hardly fall for each of the 32 rows of a block.
+    #[inline]
+    pub fn block_bounds(
+        &self,
+        q: &Query,
+        list: &ListQuery,
+        block: &[u8],
+        out: &mut block::BlockScores,
+    ) {
+        let scored = match (&self.kind, &q.body, &list.0) {
+            (Kind::Rabitq(rabitq), Body::Rabitq(query), Some(list)) => {
+                self.block(rabitq, block).map(|(factors, codes)| {
+                    query.score_block(list, EPSILON, codes, factors, out);
+                })
+            }
+            _ => None,
+        };
+        if scored.is_none() {
+            out.lower.fill(self.lowest() as f32);
+            return;
+        }
+        match self.spec.metric {
+            Metric::L2 => out.lower.iter_mut().for_each(|x| *x = x.max(0.0).sqrt()),
+            Metric::Cosine => out.lower.iter_mut().for_each(|x| *x = 0.5 * x.max(0.0)),
+            _ => {}
+        }
     }
 
-    /// As [`Coder::bound`], for row `at` of a block and its remaining bits.
+    /// As [`Coder::bound`], for row `at` of a block and what an ex page holds of it.
     pub fn packed_bound(
         &self,
-        _q: &Query,
-        _list: &ListQuery,
-        _block: &[u8],
-        _at: usize,
-        _ex: &[u8],
+        q: &Query,
+        list: &ListQuery,
+        block: &[u8],
+        at: usize,
+        ex: &[u8],
     ) -> f64 {
-        self.lowest()
+        let (Kind::Rabitq(rabitq), Body::Rabitq(query), Some(list)) =
+            (&self.kind, &q.body, &list.0)
+        else {
+            return self.lowest();
+        };
+        let (Some((_, codes)), Some((factors, rest))) = (self.block(rabitq, block), split(ex))
+        else {
+            return self.lowest();
+        };
+        let Some(rest) = rest.get(..rabitq.rest_bytes()) else { return self.lowest() };
+        SCRATCH.with_borrow_mut(|(_, code)| {
+            block::get(codes, at, &mut code.signs);
+            let score = query.score(list, &code.signs, rest, &factors);
+            query.lower_bound(list, score, &factors)
+        })
     }
 
     /// What is true of every row.
     pub fn lowest(&self) -> f64 {
         if self.spec.metric == Metric::InnerProduct { f64::NEG_INFINITY } else { 0.0 }
-    }
-
-    /// How centroids are found: of unit vectors for cosine, else means.
-    pub fn geometry(&self) -> Geometry {
-        if self.spec.metric == Metric::Cosine { Geometry::Spherical } else { Geometry::Euclidean }
     }
 
     /// How far a placed vector is from a centroid, so that nearer lists come first: the squared distance, for queries
@@ -257,8 +463,22 @@ impl Coder {
     }
 }
 
-fn factors_bytes(f: &Factors) -> &[u8] {
-    f.as_bytes()
+/// A row's code in RaBitQ, taken apart.
+struct RowParts<'a> {
+    sign_factors: Factors,
+    factors: Factors,
+    signs: &'a [u8],
+    rest: &'a [u8],
+}
+
+impl<'a> RowParts<'a> {
+    fn new(rabitq: &Rabitq, row: &'a [u8]) -> Option<RowParts<'a>> {
+        let (sign_factors, rest) = split(row)?;
+        let (factors, codes) = split(rest)?;
+        let (signs, rest) = codes.split_at_checked(rabitq.sign_bytes())?;
+        let rest = rest.get(..rabitq.rest_bytes())?;
+        Some(RowParts { sign_factors, factors, signs, rest })
+    }
 }
 
 fn split(row: &[u8]) -> Option<(Factors, &[u8])> {

@@ -128,12 +128,9 @@ impl Rabitq {
     /// # Panics
     /// If the vector does not have the dimensions of the column.
     pub fn rotate<E: Element>(&self, v: &[E], out: &mut Rotated) -> bool {
-        assert_eq!(v.len(), self.dims(), "dimensions of the indexed column");
-        let square = norm_squared(v);
-        let cosine = self.metric == Metric::Cosine;
-        out.norm = square.sqrt();
+        let square = self.measure(v, out);
         out.components.clear();
-        if cosine && square > 0.0 {
+        if self.metric == Metric::Cosine && square > 0.0 {
             let inverse = 1.0 / out.norm;
             out.components.extend(v.iter().map(|x| (f64::from(x.to_f32()) * inverse) as f32));
         } else {
@@ -141,7 +138,30 @@ impl Rabitq {
         }
         out.components.resize(self.padded(), 0.0);
         self.rotation.apply(&mut out.components);
-        out.slack = if cosine {
+        self.is_indexable(square)
+    }
+
+    /// As [`Rabitq::rotate`], for a vector of which the coordinates that it made are known.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn rotated<E: Element>(&self, v: &[E], coordinates: &[f32], out: &mut Rotated) -> bool {
+        let square = self.measure(v, out);
+        out.components.clear();
+        out.components.extend_from_slice(coordinates);
+        self.is_indexable(square)
+    }
+
+    fn is_indexable(&self, square: f64) -> bool {
+        square.is_finite() && !(self.metric == Metric::Cosine && square == 0.0)
+    }
+
+    /// Sets all but the coordinates; gives the squared norm.
+    fn measure<E: Element>(&self, v: &[E], out: &mut Rotated) -> f64 {
+        assert_eq!(v.len(), self.dims(), "dimensions of the indexed column");
+        let square = norm_squared(v);
+        out.norm = square.sqrt();
+        out.slack = if self.metric == Metric::Cosine {
             if SAFE_SQUARE.contains(&square) {
                 self.rotation.slack(1.001) + 1e-7
             } else {
@@ -153,7 +173,7 @@ impl Rabitq {
             // The squares of single precision overflow.
             f64::INFINITY
         };
-        square.is_finite() && !(cosine && square == 0.0)
+        square
     }
 
     /// The components that a code stands for, in the coordinates of the column.
@@ -161,14 +181,31 @@ impl Rabitq {
     /// # Panics
     /// If the code or the centroid is not of this coder's length.
     pub fn decode(&self, signs: &[u8], rest: &[u8], f: &Factors, centroid: &[f32]) -> Vec<f32> {
-        assert_eq!(centroid.len(), self.padded(), "coordinates of a centroid");
-        let levels = self.levels(signs, rest);
-        let middle = planes::middle(self.bits);
-        let pairs = levels.iter().zip(centroid);
-        let mut x: Vec<f32> = pairs.map(|(&u, c)| c + f.scale * (f32::from(u) - middle)).collect();
+        let mut x = Vec::new();
+        self.decode_rotated(signs, rest, f, centroid, &mut x);
         self.rotation.invert(&mut x);
         x.truncate(self.dims());
         x
+    }
+
+    /// The same in rotated coordinates, into `out`, which is cleared first.
+    ///
+    /// # Panics
+    /// If the code or the centroid is not of this coder's length.
+    pub fn decode_rotated(
+        &self,
+        signs: &[u8],
+        rest: &[u8],
+        f: &Factors,
+        centroid: &[f32],
+        out: &mut Vec<f32>,
+    ) {
+        assert_eq!(centroid.len(), self.padded(), "coordinates of a centroid");
+        let levels = self.levels(signs, rest);
+        let middle = planes::middle(self.bits);
+        out.clear();
+        let pairs = levels.iter().zip(centroid);
+        out.extend(pairs.map(|(&u, c)| c + f.scale * (f32::from(u) - middle)));
     }
 
     /// The level of each coordinate.

@@ -37,6 +37,11 @@ impl Candidate {
         Candidate { bound, list, block: tid.block, offset: tid.offset, source }
     }
 
+    /// The same row with the bound of its whole code.
+    pub fn refined(&self, bound: f32) -> Candidate {
+        Candidate { bound, source: Source::Whole, ..*self }
+    }
+
     /// The row's address.
     pub fn tid(&self) -> Tid {
         Tid { block: self.block, offset: self.offset }

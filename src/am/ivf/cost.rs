@@ -21,7 +21,8 @@ pub unsafe extern "C-unwind" fn amcostestimate(
 ) {
     // SAFETY: the server passes a path of an index of ours and places for the results.
     unsafe {
-        let estimate = cost::without_order(path).unwrap_or_else(|| estimate(root, path, loop_count));
+        let estimate =
+            cost::without_order(path).unwrap_or_else(|| estimate(root, path, loop_count));
         *startup_cost = estimate.startup;
         *total_cost = estimate.total;
         *selectivity = estimate.selectivity;

@@ -152,8 +152,7 @@ pub unsafe fn is_flat(relation: pg_sys::Relation) -> bool {
 /// As for [`is_flat`].
 pub unsafe fn of(relation: pg_sys::Relation) -> Options {
     // SAFETY: rd_options is what one of the functions above made.
-    let (flat, parsed) =
-        unsafe { (is_flat(relation), options::parsed::<RelOptions>(relation)) };
+    let (flat, parsed) = unsafe { (is_flat(relation), options::parsed::<RelOptions>(relation)) };
     if flat {
         let lists = parsed.map_or(DEFAULT_FLAT_LISTS, |p| p.lists) as u32;
         let (quantization, rerank) = (Quantization::None, Rerank::Auto);

@@ -194,7 +194,8 @@ impl TapeHead {
     /// Reads the head of a page of any tape.
     pub fn read_any(page: &Page) -> Option<TapeHead> {
         let kind = trailer(page).filter(|t| t.format <= FORMAT)?.kind;
-        let tapes = [Kind::Groups, Kind::Centroids, Kind::Blocks, Kind::Ex, Kind::Rows, Kind::Model];
+        let tapes =
+            [Kind::Groups, Kind::Centroids, Kind::Blocks, Kind::Ex, Kind::Rows, Kind::Model];
         tapes.iter().find(|&&tape| tape as u8 == kind).and_then(|&tape| TapeHead::read(page, tape))
     }
 
@@ -490,7 +491,11 @@ impl Packed {
     pub fn ex_place(&self, row: usize) -> Option<(usize, usize)> {
         let ex = self.ex?;
         let pages = ex.pages_per_item();
-        if pages > 1 { Some((row * pages, 0)) } else { Some((row / ex.per_page(), row % ex.per_page())) }
+        if pages > 1 {
+            Some((row * pages, 0))
+        } else {
+            Some((row / ex.per_page(), row % ex.per_page()))
+        }
     }
 }
 

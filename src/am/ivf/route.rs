@@ -139,7 +139,7 @@ pub unsafe fn read_centroid(
 ) {
     out.clear();
     let tape = &layout.centroids;
-    let wrong = || corrupt(relation, block, "not a page of centroids");
+    let wrong = || -> ! { corrupt(relation, block, "not a page of centroids") };
     let mut numbers_of = |item: &[u8]| match centroid::<CentroidHead>(item) {
         Some((_, numbers)) if numbers.len() >= coder.placed_dims() => {
             out.extend(numbers[..coder.placed_dims()].iter().map(|x| x.get().to_f32()));

@@ -7,6 +7,7 @@
 use std::collections::{BinaryHeap, HashSet};
 
 use leanstack_core::ivf::coder::{ListQuery, Placed, Query};
+use leanstack_core::quantize::rabitq::block::BlockScores;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
@@ -342,13 +343,13 @@ impl Work {
                     block: entry.block_head,
                     stamp: entry.block_stamp,
                 };
-                let mut bounds = [f32::NEG_INFINITY; BLOCK_ROWS];
+                let mut scores = BlockScores::default();
                 list::for_each_item(relation, head, &packed.blocks, |item| {
                     if let Some((query, list_query)) = scored {
                         let block = &item.bytes[layout.block_code_at()..];
-                        coder.block_bounds(query, list_query, block, &mut bounds);
+                        coder.block_bounds(query, list_query, block, &mut scores);
                     }
-                    for (row, &bound) in bounds.iter().enumerate() {
+                    for (row, &bound) in scores.lower.iter().enumerate() {
                         let tid = block_tid(item.bytes, row);
                         if !tid.is_some() {
                             continue;
@@ -396,11 +397,7 @@ impl Work {
     ) -> Candidate {
         let info = &self.opened.info;
         let listed = &self.lists[candidate.list as usize];
-        let whole = |bound: f64| Candidate {
-            bound: below(bound, self.exact),
-            source: Source::Whole,
-            ..*candidate
-        };
+        let whole = |bound: f64| candidate.refined(below(bound, self.exact));
         let (Some(query), Some(list_query), Some(packed)) =
             (&self.query, &listed.query, &info.layout.packed)
         else {
@@ -489,4 +486,3 @@ unsafe fn rest_of(
     }
     Ok(())
 }
-
