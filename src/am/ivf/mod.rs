@@ -6,16 +6,20 @@ mod candidates;
 mod cluster;
 mod cost;
 mod encode;
+mod entry;
 mod index;
+mod insert;
 mod list;
 pub mod options;
 mod pack;
 pub mod page;
 mod plan;
+mod repack;
 mod route;
 mod scan;
 mod space;
 mod spill;
+mod vacuum;
 mod write;
 
 use pgrx::pg_sys;
@@ -57,6 +61,9 @@ fn routine(
     am.amrescan = Some(scan::amrescan);
     am.amgettuple = Some(scan::amgettuple);
     am.amendscan = Some(scan::amendscan);
+    am.aminsert = Some(insert::aminsert);
+    am.ambulkdelete = Some(vacuum::ambulkdelete);
+    am.amvacuumcleanup = Some(vacuum::amvacuumcleanup);
     // SAFETY: the node was allocated above, and the caller takes it over.
     unsafe { PgBox::from_pg(am.into_pg()) }
 }
