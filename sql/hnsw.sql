@@ -123,4 +123,4 @@ CREATE OPERATOR CLASS bit_jaccard_ops FOR TYPE bit USING hnsw AS
 COMMENT ON OPERATOR CLASS bit_jaccard_ops USING hnsw IS 'Jaccard distance, <%>';
 
 COMMENT ON FUNCTION lean.index_check(regclass) IS
-    'verifies an hnsw index against itself and its table; each check is a row, ok when nothing is wrong';
+    'verifies an hnsw, ivf or ivfflat index against itself and its table; each check is a row, ok when nothing is wrong';

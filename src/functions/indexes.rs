@@ -3,50 +3,68 @@
 use pgrx::prelude::*;
 use pgrx::{PgRelation, pg_sys};
 
-use crate::am::hnsw;
+use crate::am::check::Finding;
+use crate::am::{hnsw, ivf};
 
 /// Verifies an index. Writers of the table wait meanwhile, except on a standby, where there are none.
 ///
 /// # Errors
-/// 42501 if the caller does not own the index, 42809 if it is not an `hnsw` index.
+/// 42501 if the caller does not own the index, 42809 if it is not of an access method of this extension.
 #[pg_extern(schema = "lean", volatile, parallel_unsafe)]
 fn index_check(
     index: PgRelation,
 ) -> TableIterator<'static, (name!(check_name, String), name!(ok, bool), name!(detail, String))> {
     let oid = index.oid();
     drop(index);
-    // SAFETY: plain calls on relations opened and closed here; locks are kept to the end of the transaction.
-    let findings = unsafe {
-        let lock =
-            if pg_sys::RecoveryInProgress() { pg_sys::AccessShareLock } else { pg_sys::ShareLock }
-                as pg_sys::LOCKMODE;
+    // SAFETY: a standby has no writers to keep away.
+    let lock = unsafe {
+        if pg_sys::RecoveryInProgress() { pg_sys::AccessShareLock } else { pg_sys::ShareLock }
+    };
+    // SAFETY: the relations are open and locked, and the index is of the access method.
+    let findings = with_index(oid, lock, |heap, relation| unsafe {
+        if hnsw::is_hnsw(relation) {
+            hnsw::check(heap, relation)
+        } else {
+            ivf::check(heap, relation)
+        }
+    });
+    TableIterator::new(findings.into_iter().map(|Finding { check, wrong, detail }| {
+        (check.to_string(), wrong.is_none(), wrong.unwrap_or(detail))
+    }))
+}
+
+/// Opens an index of ours, which the caller must own, and its table. The locks are kept to the end of the transaction.
+fn with_index<T>(
+    oid: pg_sys::Oid,
+    lock: u32,
+    look: impl FnOnce(pg_sys::Relation, pg_sys::Relation) -> T,
+) -> T {
+    let (lock, no_lock) = (lock as pg_sys::LOCKMODE, pg_sys::NoLock as pg_sys::LOCKMODE);
+    // SAFETY: plain calls on relations opened and closed here.
+    unsafe {
         let heap_oid = pg_sys::IndexGetRelation(oid, true);
         if heap_oid == pg_sys::InvalidOid {
-            not_hnsw(oid);
+            not_ours(oid);
         }
         require_owner(oid);
         let heap = pg_sys::table_open(heap_oid, lock);
         let relation = pg_sys::index_open(oid, lock);
         let has_pages = (*(*relation).rd_rel).relkind == pg_sys::RELKIND_INDEX as std::ffi::c_char;
-        if !has_pages || !hnsw::is_hnsw(relation) {
-            not_hnsw(oid);
+        if !has_pages || !(hnsw::is_hnsw(relation) || ivf::is_ivf(relation)) {
+            not_ours(oid);
         }
-        let findings = hnsw::check(heap, relation);
-        pg_sys::index_close(relation, pg_sys::NoLock as pg_sys::LOCKMODE);
-        pg_sys::table_close(heap, pg_sys::NoLock as pg_sys::LOCKMODE);
-        findings
-    };
-    TableIterator::new(findings.into_iter().map(|finding| {
-        let ok = finding.wrong.is_none();
-        (finding.check.to_string(), ok, finding.wrong.unwrap_or(finding.detail))
-    }))
+        let seen = look(heap, relation);
+        pg_sys::index_close(relation, no_lock);
+        pg_sys::table_close(heap, no_lock);
+        seen
+    }
 }
 
-fn not_hnsw(oid: pg_sys::Oid) -> ! {
+fn not_ours(oid: pg_sys::Oid) -> ! {
     crate::error::fail(
         PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
-        format!("relation with OID {} is not an hnsw index", oid.to_u32()),
-        "A partitioned index has none of its own: check the indexes of its partitions.",
+        format!("relation with OID {} is not an hnsw, ivf or ivfflat index", oid.to_u32()),
+        "A partitioned index has none of its own: look at the indexes of its partitions.",
     );
 }
 

@@ -3,6 +3,7 @@
 
 mod build;
 mod candidates;
+mod check;
 mod cluster;
 mod cost;
 mod encode;
@@ -15,6 +16,7 @@ mod pack;
 pub mod page;
 mod plan;
 mod repack;
+mod retire;
 mod route;
 mod scan;
 mod space;
@@ -26,6 +28,8 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use crate::am::opclass;
+
+pub use check::check;
 
 /// The table of the access method `ivfflat`.
 #[pg_extern(sql = false)]
@@ -66,4 +70,13 @@ fn routine(
     am.amvacuumcleanup = Some(vacuum::amvacuumcleanup);
     // SAFETY: the node was allocated above, and the caller takes it over.
     unsafe { PgBox::from_pg(am.into_pg()) }
+}
+
+/// Whether an open index is one of `ivf` or `ivfflat`.
+///
+/// # Safety
+/// `relation` is an open index.
+pub unsafe fn is_ivf(relation: pg_sys::Relation) -> bool {
+    // SAFETY: as the caller promises.
+    unsafe { super::is_built_by(relation, build::ambuild) }
 }

@@ -147,8 +147,10 @@ impl Meta {
 pub const FREE: u16 = 1;
 /// The page continues an item of the page before.
 pub const CONTINUES: u16 = 2;
-/// Inserts ask the entry whether the page is still the list's.
+/// No more rows are put on the page: an insert that finds it last asks the entry for leave to make a next one.
 pub const CLOSED: u16 = 4;
+/// The pages of rows to be given back end here, whatever comes next.
+pub const ENDS: u16 = 8;
 
 /// The beginning of every page of a tape.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -166,7 +168,7 @@ pub struct TapeHead {
     pub free_next: u32,
     /// Items on the page.
     pub items: u16,
-    /// [`FREE`], [`CONTINUES`], [`CLOSED`].
+    /// [`FREE`], [`CONTINUES`], [`CLOSED`], [`ENDS`].
     pub flags: u16,
 }
 
@@ -272,6 +274,11 @@ pub fn continued(page: &Page, len: usize) -> &[u8] {
 
 /// The list was split: `first_child` and `packed_rows` say into which.
 pub const SPLIT: u16 = 1;
+/// `retired_rows` is the page taken last for what is to take the place of the list's pages, `free_next` on it leads to
+/// the one before. To be given back, unless it takes effect.
+pub const BUILDING: u16 = 2;
+/// The list was found to be indivisible when it had as many rows as `first_child` says.
+pub const WHOLE: u16 = 4;
 
 /// What is known of a list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -295,7 +302,7 @@ pub struct Entry {
     pub centroid: u32,
     /// Its place there.
     pub centroid_place: u16,
-    /// [`SPLIT`].
+    /// [`SPLIT`], [`BUILDING`], [`WHOLE`].
     pub flags: u16,
     /// Rows in the run, the dead included; of a split list, the number of children.
     pub packed_rows: u32,
@@ -313,7 +320,7 @@ pub struct Entry {
     pub retired_row_stamp: u32,
     /// The list that this one was split from, or [`NONE`].
     pub parent: u32,
-    /// The first list that this one was split into, or [`NONE`].
+    /// The first list that this one was split into, or [`NONE`]; see [`WHOLE`].
     pub first_child: u32,
 }
 

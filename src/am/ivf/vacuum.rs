@@ -12,7 +12,7 @@ use super::list::{self, Head};
 use super::page::{BLOCK_ROWS, CONTINUES, Entry, Kind, Layout, NONE, ROW_TID_BYTES, TapeHead};
 use super::repack;
 use crate::am::vacuum as shared;
-use crate::storage::page::{content, content_mut};
+use crate::storage::page::{Page, content, content_mut};
 use crate::storage::{Tid, WalTxn, WriteGuard, corrupt};
 
 /// Pages whose rows are cleared in one record.
@@ -206,4 +206,17 @@ pub fn tid_places(
         let start = tape.range(place).start;
         (0..rows).map(move |row| start + row * ROW_TID_BYTES)
     })
+}
+
+/// The rows of a page of blocks or rows, with their places, counted over the page; empty places are left out.
+pub fn tids(
+    layout: &Layout,
+    kind: Kind,
+    head: &TapeHead,
+    page: &Page,
+) -> impl Iterator<Item = (usize, Tid)> {
+    tid_places(layout, kind, head)
+        .map(|place| Tid::read(content(page), place))
+        .enumerate()
+        .filter(|(_, tid)| tid.is_some())
 }
