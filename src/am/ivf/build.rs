@@ -82,6 +82,7 @@ pub unsafe extern "C-unwind" fn ambuild(
         let rows = spill.all_rows();
         progress::tuples_total(rows as i64);
         meta.rows = u32::try_from(rows).unwrap_or(u32::MAX);
+        meta.target_rows = Plan::target_rows(rows, centroids.len());
         let fork = pg_sys::ForkNumber::MAIN_FORKNUM;
         Writer { index, fork, info: &info, centroids: &centroids, model: &model }
             .write(meta, &mut spill.sorted());

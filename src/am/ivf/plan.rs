@@ -10,8 +10,15 @@ use super::page::{MAGIC, Meta, NONE};
 use crate::am::{heap, opclass};
 use crate::types::value::TypeKind;
 
-/// Rows that a list should have, unless `lists` was given.
-const ROWS_PER_LIST: u64 = 200;
+/// An index has this many lists times the square root of its rows, unless `lists` was given: then the centroids, which
+/// every scan looks at, and the rows that it looks at cost about the same.
+const LISTS_FACTOR: f64 = 4.0;
+/// Rows that a list should have at least.
+const LEAST_LIST_ROWS: u64 = 50;
+/// Bits of RaBitQ codes: so many that hardly more rows are fetched from the heap than are returned.
+const BITS: u8 = 7;
+/// Vectors up to this many bytes are kept as they are: the factors of a code are not much shorter.
+const SHORT_BYTES: usize = 128;
 /// Seed of rotations: any will do, and with the same one an index can be built again as it was.
 const SEED: u64 = 0x6C65_616E;
 
@@ -25,6 +32,8 @@ pub struct Plan {
     pub dims: usize,
     /// What rows hold.
     pub repr: Repr,
+    /// Bits for each dimension of RaBitQ codes, else 0.
+    pub bits: u8,
     /// Whether the access method is `ivfflat`.
     pub is_flat: bool,
     options: Options,
@@ -57,8 +66,13 @@ impl Plan {
             );
         }
         let dims = typmod as usize;
-        let repr = choose_repr(kind, options, name);
-        Plan { kind, metric, dims, repr, is_flat, options }
+        let repr = choose_repr(kind, dims, options, name);
+        let bits = match (repr, options.bits) {
+            (Repr::Rabitq, 0) => BITS,
+            (Repr::Rabitq, bits) => bits,
+            _ => 0,
+        };
+        Plan { kind, metric, dims, repr, bits, is_flat, options }
     }
 
     /// The name of the access method.
@@ -73,10 +87,17 @@ impl Plan {
 
     /// How many lists suit so many rows.
     pub fn lists_for(rows: u64) -> usize {
-        (rows / ROWS_PER_LIST).clamp(1, options::MAX_LISTS as u64) as usize
+        let lists = (LISTS_FACTOR * (rows as f64).sqrt()) as u64;
+        lists.min(rows / LEAST_LIST_ROWS).clamp(1, options::MAX_LISTS as u64) as usize
     }
 
-    /// The metapage, as far as it is settled.
+    /// Rows that a list should have in an index that was built with so many.
+    pub fn target_rows(rows: u64, lists: usize) -> u32 {
+        let target = (rows / lists.max(1) as u64).max(LEAST_LIST_ROWS);
+        u32::try_from(target).unwrap_or(u32::MAX)
+    }
+
+    /// The metapage, as far as it is settled before any row is read.
     pub fn meta(&self) -> Meta {
         Meta {
             magic: MAGIC,
@@ -87,7 +108,7 @@ impl Plan {
             rows: 0,
             seed: SEED,
             repr: self.repr as u8,
-            bits: self.options.bits,
+            bits: self.bits,
             metric: self.metric as u8,
             type_kind: opclass::kind_number(self.kind),
             attribute_bytes: 0,
@@ -95,7 +116,7 @@ impl Plan {
             groups: 0,
             group_head: NONE,
             lists: 0,
-            target_rows: ROWS_PER_LIST as u32,
+            target_rows: LEAST_LIST_ROWS as u32,
             free_head: NONE,
             free_pages: 0,
             calibration: [0.0; 8],
@@ -109,11 +130,11 @@ fn access_method(is_flat: bool) -> &'static str {
     if is_flat { "ivfflat" } else { "ivf" }
 }
 
-fn choose_repr(kind: TypeKind, options: Options, access_method: &str) -> Repr {
-    let plain = match kind {
-        TypeKind::Vector => Repr::F32,
-        TypeKind::Halfvec => Repr::F16,
-        TypeKind::Bit => Repr::Bits,
+fn choose_repr(kind: TypeKind, dims: usize, options: Options, access_method: &str) -> Repr {
+    let (plain, plain_bytes) = match kind {
+        TypeKind::Vector => (Repr::F32, dims * 4),
+        TypeKind::Halfvec => (Repr::F16, dims * 2),
+        TypeKind::Bit => (Repr::Bits, dims.div_ceil(8)),
         TypeKind::Sparsevec => {
             ereport!(
                 ERROR,
@@ -131,7 +152,8 @@ fn choose_repr(kind: TypeKind, options: Options, access_method: &str) -> Repr {
                 "Use quantization = none.",
             );
         }
-        Quantization::Rabitq if plain == Repr::Bits => plain,
-        Quantization::Sq8 | Quantization::Rabitq => Repr::Sq8,
+        Quantization::Sq8 => Repr::Sq8,
+        Quantization::Rabitq if plain == Repr::Bits || plain_bytes <= SHORT_BYTES => plain,
+        Quantization::Rabitq => Repr::Rabitq,
     }
 }
