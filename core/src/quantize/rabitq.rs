@@ -25,6 +25,7 @@
 //!   `|q - c|`; of the whole code it is a bound on `|e|`, rounding included.
 
 pub mod block;
+mod doubles;
 mod encode;
 mod kernels;
 mod planes;
