@@ -61,7 +61,7 @@ impl Vacuum<'_> {
             return;
         }
         let mut holders: HashMap<NodeId, VecDeque<NodeId>> = HashMap::new();
-        for &dead in &self.dead {
+        for dead in self.dead.iter() {
             shared::pause();
             let above = self.living_above(dead, root);
             // SAFETY: one page is locked at a time.
@@ -83,7 +83,7 @@ impl Vacuum<'_> {
         // SAFETY: the relation is open and no lock is held.
         let guard = unsafe { ReadGuard::new(self.relation, block) };
         let node = self.info.layout.node(guard.page(), slot);
-        !self.dead.contains(&id) && node.is_some_and(|node| node.has_rows())
+        !self.dead.contains(id) && node.is_some_and(|node| node.has_rows())
     }
 
     /// The nearest living node above a dead one.
@@ -91,7 +91,7 @@ impl Vacuum<'_> {
         let mut above = dead;
         // No way up is longer than there are dead nodes, unless the links go round in a circle.
         for _ in 0..=self.dead.len() {
-            if !self.dead.contains(&above) {
+            if !self.dead.contains(above) {
                 return above;
             }
             above = self.parent.get(&above).copied().unwrap_or(root);
@@ -117,7 +117,7 @@ impl Vacuum<'_> {
                     return;
                 }
                 holders.pop_front();
-                holders.extend(children.into_iter().filter(|id| !self.dead.contains(id)));
+                holders.extend(children.into_iter().filter(|&id| !self.dead.contains(id)));
             }
         }
         corrupt(self.relation, self.info.layout.place(child).0, "no living node can take a link");
@@ -140,13 +140,13 @@ impl Vacuum<'_> {
                         None => return false,
                     }
                 };
-                let living = |link: &&Link| link.is_protected() && !self.dead.contains(&link.id());
+                let living = |link: &&Link| link.is_protected() && !self.dead.contains(link.id());
                 let known = seen.iter().position(|link| link.id() == child);
                 if known.is_none() && seen.iter().filter(living).count() >= max_protected(m) {
                     return false;
                 }
                 let place = known.or_else(|| {
-                    let free = |link: &Link| !link.is_protected() && self.dead.contains(&link.id());
+                    let free = |link: &Link| !link.is_protected() && self.dead.contains(link.id());
                     seen.iter().position(free)
                 });
                 let place = match place {

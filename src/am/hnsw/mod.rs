@@ -8,6 +8,7 @@ mod graph;
 mod index;
 mod insert;
 mod lists;
+mod node_set;
 mod nodes;
 mod offers;
 pub mod options;

@@ -10,15 +10,16 @@
 //! Each step is complete in itself: after a crash between any two WAL records every living node is still reachable,
 //! and the next vacuum finds the nodes without rows again.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-use leanstack_core::hnsw::{Edge, Link, NodeId, Search, max_links};
+use leanstack_core::hnsw::{Edge, Link, MAX_LEVEL, NodeId, Search, max_links};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::graph::{PageGraph, PageItem, Target};
 use super::index::{self, IndexInfo};
 use super::lists::ListPlace;
+use super::node_set::NodeSet;
 use super::nodes::Codes;
 use super::page::{self, AuxKind, Kind, META_BLOCK, Meta, NO_NODE, State};
 use crate::am::vacuum as shared;
@@ -46,7 +47,7 @@ pub unsafe extern "C-unwind" fn ambulkdelete(
                 relation,
                 pg_sys::ForkNumber::MAIN_FORKNUM,
             ),
-            dead: HashSet::new(),
+            dead: NodeSet::default(),
             parent: HashMap::new(),
             damaged: Vec::new(),
             highest: None,
@@ -73,11 +74,11 @@ pub(super) struct Vacuum<'a> {
     pub(super) info: &'a IndexInfo,
     pub(super) blocks: u32,
     /// Nodes without rows.
-    pub(super) dead: HashSet<NodeId>,
+    pub(super) dead: NodeSet,
     /// For dead nodes, the holder of the protected link to each.
     pub(super) parent: HashMap<NodeId, NodeId>,
-    /// Living nodes with links to dead ones, and the levels of these links.
-    pub(super) damaged: Vec<(NodeId, Vec<u8>)>,
+    /// Living nodes with links to dead ones, and the levels of these links, a bit each.
+    pub(super) damaged: Vec<(NodeId, u16)>,
     /// A living node on the highest level.
     pub(super) highest: Option<(NodeId, u8)>,
 }
@@ -167,9 +168,9 @@ impl Vacuum<'_> {
                             continue;
                         }
                         let id = layout.id(block, slot);
-                        let alive = !self.dead.contains(&id);
+                        let alive = !self.dead.contains(id);
                         let mut hurt = false;
-                        for link in node.links(m).filter(|link| self.dead.contains(&link.id())) {
+                        for link in node.links(m).filter(|link| self.dead.contains(link.id())) {
                             hurt = true;
                             if link.is_protected() {
                                 self.parent.insert(link.id(), id);
@@ -184,12 +185,12 @@ impl Vacuum<'_> {
                         if node.level() > 0 && node.aux().is_some() {
                             above.push((id, node.version(), node.level(), node.aux(), hurt));
                         } else if hurt {
-                            self.damaged.push((id, vec![0]));
+                            self.damaged.push((id, 1));
                         }
                     }
                 }
                 for (id, version, level, aux, hurt) in above {
-                    let mut levels = if hurt { vec![0] } else { Vec::new() };
+                    let mut levels = u16::from(hurt);
                     let guard = ReadGuard::new(self.relation, aux.block);
                     let cell = page::is_kind(guard.page(), Kind::Aux)
                         .then(|| cells::cell(guard.page(), aux.slot))
@@ -197,12 +198,13 @@ impl Vacuum<'_> {
                         .filter(|cell| page::aux::owner(cell) == (id, version))
                         .filter(|cell| page::aux::kind(cell) == Some(AuxKind::Upper));
                     if let Some(cell) = cell {
-                        levels.extend((1..=level).filter(|&level| {
-                            page::aux::links(cell, m, level)
-                                .any(|link| self.dead.contains(&link.id()))
-                        }));
+                        for level in 1..=level.min(MAX_LEVEL) {
+                            let mut links = page::aux::links(cell, m, level);
+                            let hurt = links.any(|link| self.dead.contains(link.id()));
+                            levels |= u16::from(hurt) << level;
+                        }
                     }
-                    if !levels.is_empty() {
+                    if levels != 0 {
                         self.damaged.push((id, levels));
                     }
                 }
@@ -219,7 +221,7 @@ impl Vacuum<'_> {
                 corrupt(self.relation, META_BLOCK, "not a metapage of an hnsw index");
             };
             let (entry_dead, root_dead) =
-                (self.dead.contains(&meta.entry), self.dead.contains(&meta.root));
+                (self.dead.contains(meta.entry), self.dead.contains(meta.root));
             if !entry_dead && !root_dead {
                 return;
             }
@@ -238,7 +240,7 @@ impl Vacuum<'_> {
     /// Step 4.
     unsafe fn repair(&mut self) {
         for (id, levels) in std::mem::take(&mut self.damaged) {
-            for level in levels {
+            for level in (0..=MAX_LEVEL).filter(|level| levels >> level & 1 != 0) {
                 shared::pause();
                 // SAFETY: no lock is held.
                 unsafe { self.repair_list(id, level) };
@@ -258,7 +260,7 @@ impl Vacuum<'_> {
                 pgrx::check_for_interrupts!();
                 let list = ListPlace::read(self.relation, self.info, id, level);
                 let Some((place, seen)) = list else { return };
-                let kept = seen.iter().filter(|link| !self.dead.contains(&link.id()));
+                let kept = seen.iter().filter(|link| !self.dead.contains(link.id()));
                 let kept: Vec<Link> = kept.copied().collect();
                 codes.read(kept.iter().map(|link| link.id()).chain(found.iter().map(|f| f.id)));
                 let mut edges = codes.edges(&code, &kept);
@@ -303,7 +305,7 @@ impl Vacuum<'_> {
             seed.map(|seed| search.seed(seed));
             let Ok(()) = search.run(&mut graph, level, self.info.ef_construction + 1);
             search.take_nearest(&mut found);
-            found.retain(|item| item.id != id && !self.dead.contains(&item.id));
+            found.retain(|item| item.id != id && !self.dead.contains(item.id));
             found
         }
     }
@@ -311,22 +313,26 @@ impl Vacuum<'_> {
     /// Step 5.
     unsafe fn bury(&self) {
         let layout = &self.info.layout;
-        let mut dead: Vec<NodeId> = self.dead.iter().copied().collect();
-        dead.sort_unstable();
         let stamp = space::reuse_stamp();
         space::pass_stamp();
-        for same_page in dead.chunk_by(|&a, &b| layout.place(a).0 == layout.place(b).0) {
+        let mut dead = self.dead.iter().peekable();
+        let mut same_page = Vec::new();
+        while let Some(first) = dead.next() {
             shared::pause();
-            let (block, _) = layout.place(same_page[0]);
+            let (block, _) = layout.place(first);
+            same_page.clear();
+            same_page.push(first);
+            same_page
+                .extend(std::iter::from_fn(|| dead.next_if(|&id| layout.place(id).0 == block)));
             // SAFETY: the page of nodes is locked first, then pages of cells, the metapage last.
             unsafe {
                 let guard = WriteGuard::new(self.relation, block);
-                for &id in same_page {
+                for &id in &same_page {
                     self.free_cells(&guard, layout.place(id).1);
                 }
                 let mut txn = WalTxn::new(self.relation, false);
                 let image = txn.page(&guard);
-                for &id in same_page {
+                for &id in &same_page {
                     if let Some(mut node) = layout.node_mut(image, layout.place(id).1) {
                         node.set_dead();
                     }
