@@ -8,7 +8,6 @@ mod graph;
 mod index;
 mod insert;
 mod lists;
-mod node_set;
 mod nodes;
 mod offers;
 pub mod options;

@@ -12,14 +12,13 @@
 
 use std::collections::HashMap;
 
-use leanstack_core::hnsw::{Edge, Link, MAX_LEVEL, NodeId, Search, max_links};
+use leanstack_core::hnsw::{Edge, Link, MAX_LEVEL, NodeId, NodeSet, Search, max_links};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::graph::{PageGraph, PageItem, Target};
 use super::index::{self, IndexInfo};
 use super::lists::ListPlace;
-use super::node_set::NodeSet;
 use super::nodes::Codes;
 use super::page::{self, AuxKind, Kind, META_BLOCK, Meta, NO_NODE, State};
 use crate::am::vacuum as shared;

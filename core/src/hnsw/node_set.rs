@@ -1,6 +1,6 @@
-//! A set of nodes as a bitmap: an eighth of a byte for each node that the index has room for.
+//! A set of nodes as a bitmap: an eighth of a byte for each number up to the highest.
 
-use leanstack_core::hnsw::NodeId;
+use super::NodeId;
 
 const WORD: u32 = u64::BITS;
 
@@ -55,4 +55,25 @@ impl NodeSet {
 
 fn place(id: NodeId) -> (usize, u64) {
     ((id / WORD) as usize, 1 << (id % WORD))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    proptest! {
+        #[test]
+        fn is_a_set(ids in prop::collection::vec(0u32..1000, 0..200)) {
+            let (mut set, mut expected) = (NodeSet::default(), BTreeSet::new());
+            for &id in &ids {
+                prop_assert_eq!(set.insert(id), expected.insert(id));
+            }
+            prop_assert_eq!((set.len(), set.is_empty()), (expected.len(), expected.is_empty()));
+            prop_assert!((0..1100).all(|id| set.contains(id) == expected.contains(&id)));
+            prop_assert!(!set.contains(u32::MAX));
+            prop_assert!(set.iter().eq(expected));
+        }
+    }
 }
