@@ -10,15 +10,18 @@ mod bound;
 mod encode;
 mod float;
 mod packed;
+pub mod product;
+pub mod quantizer;
 mod query;
 pub mod rabitq;
+pub mod range;
 pub mod rotation;
 pub mod scalar;
 
 use std::cell::Cell;
 
 use half::f16;
-use zerocopy::{FromBytes, Immutable, KnownLayout, Unalign};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unalign};
 
 pub use query::Query;
 
@@ -103,7 +106,7 @@ impl TryFrom<u8> for Repr {
 }
 
 /// Numbers kept beside a code; their meaning is the codec's.
-#[derive(Clone, Copy, Default, PartialEq, Debug)]
+#[derive(Clone, Copy, Default, PartialEq, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Factors {
     /// What a stored number is multiplied by.
