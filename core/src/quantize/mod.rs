@@ -15,6 +15,7 @@ pub mod quantizer;
 mod query;
 pub mod rabitq;
 pub mod range;
+pub mod report;
 pub mod rotation;
 pub mod scalar;
 

@@ -3,12 +3,12 @@
 //! Four rounds of random signs and a Walsh-Hadamard transform over the largest power of two of
 //! coordinates that fits, in turn the first and the last ones; where that leaves coordinates out,
 //! each second round ends with a rotation by 45 degrees of every coordinate with the one half the
-//! length further on, a step of Kac's walk. The length is the dimensions rounded up to a multiple of 64, not to a power
-//! of two.
+//! length further on, a step of Kac's walk. The length is the dimensions rounded up to a multiple
+//! of 64, not to a power of two.
 //!
-//! Sums and products are not fused, so the result is the same on every processor and an index may be
-//! read by another one than wrote it. The exact transform is
-//! orthogonal; what rounding adds is bounded by [`Rotation::slack`].
+//! Sums and products are not fused, so the result is the same on every processor and an index may
+//! be read by another one than wrote it. The exact transform is orthogonal; what rounding adds is
+//! bounded by [`Rotation::slack`].
 #![allow(unsafe_code)]
 // Index loops over lanes are the form that is sure to become vector code.
 #![allow(clippy::needless_range_loop)]
@@ -85,8 +85,8 @@ impl Rotation {
     }
 
     /// How far the result may be from the exact transform of a vector of this norm: each stage adds
-    /// at most half a unit in the last place of each of its results, the factor of the transform and
-    /// its product another each, and scaling down loses what is below the smallest number.
+    /// at most half a unit in the last place of each of its results, the factor of the transform
+    /// and its product another each, and scaling down loses what is below the smallest number.
     pub fn slack(&self, norm: f64) -> f64 {
         let stages = ROUNDS as f64 * f64::from(self.padded.ilog2() + 5);
         stages * 1.01 * f64::from(f32::EPSILON / 2.0) * norm

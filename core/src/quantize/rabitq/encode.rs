@@ -1,7 +1,7 @@
 //! From a residual to levels and factors.
 //!
-//! For each scale there is one best set of levels, so the set with the smallest angle lies on a path
-//! of one parameter. The search of the paper walks the whole path; here a few points of it are
+//! For each scale there is one best set of levels, so the set with the smallest angle lies on a
+//! path of one parameter. The search of the paper walks the whole path; here a few points of it are
 //! tried, around where the optimum is for normally distributed coordinates, which after a rotation
 //! they nearly are, and then around the best of them.
 #![allow(unsafe_code)]

@@ -189,10 +189,10 @@ impl Query {
     /// factors. Where nothing is known it is 0, and for the negative inner product minus infinity.
     ///
     /// With `w` the residual that the code stands for, the score is `|q - c - w|^2 - |e|^2` for L2,
-    /// and the triangle inequality leads from there to the vectors themselves. For the inner product
-    /// the score leaves out `<q - c, e>`, which Cauchy and Schwarz bound. The operator computes in
-    /// `f32`, adding in any order: the sum of `n` terms is off by at most `n` half-units in the last
-    /// place of the sum of their magnitudes.
+    /// and the triangle inequality leads from there to the vectors themselves. For the inner
+    /// product the score leaves out `<q - c, e>`, which Cauchy and Schwarz bound. The operator
+    /// computes in `f32`, adding in any order: the sum of `n` terms is off by at most `n`
+    /// half-units in the last place of the sum of their magnitudes.
     pub fn lower_bound(&self, list: &List, score: f32, f: &Factors) -> f64 {
         let lowest = if self.metric == Metric::InnerProduct { f64::NEG_INFINITY } else { 0.0 };
         if self.constant || !score.is_finite() || !f.error.is_finite() {

@@ -214,8 +214,8 @@ unsafe fn spread_avx2(bits: u64, value: u8) -> [__m256i; 2] {
 /// See [`super::Kernels::dot`].
 ///
 /// # Safety
-/// For functions compiled for AVX-512 BW and VNNI. There are as many planes as signs, and `rest` has
-/// `8 R` bytes for each.
+/// For functions compiled for AVX-512 BW and VNNI. There are as many planes as signs, and `rest`
+/// has `8 R` bytes for each.
 #[inline(always)]
 pub unsafe fn dot_avx512<const R: usize>(
     signs: &[[u8; 8]],
