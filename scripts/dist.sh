@@ -16,3 +16,5 @@ cargo pgrx package --pg-config "$PG_CONFIG" "${CARGO_FLAGS[@]}" --out-dir "$dist
 cp README.md LICENSE CHANGELOG.md "$dist/$name/"
 tar -C "$dist" -czf "$dist/$name.tar.gz" "$name"
 ls -lh "$dist"/*.tar.gz
+top=$("$PG_CONFIG" --pkglibdir | cut -d / -f 2)
+echo "unpack it on a machine with the same server: tar -xzf $name.tar.gz -C / --strip-components=1 --no-same-owner $name/$top"

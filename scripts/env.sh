@@ -32,6 +32,7 @@ as_root() {
   if [ "$(id -u)" -eq 0 ]; then
     "$@"
   else
+    command -v sudo >/dev/null || die "root is needed, and sudo is not installed, for: $*"
     sudo "$@"
   fi
 }
@@ -39,7 +40,7 @@ as_root() {
 # Names the server: PG_BINDIR, PG_MAJOR, and the feature flags that fit it.
 use_server() {
   PG_CONFIG=$1
-  PG_BINDIR=$("$PG_CONFIG" --bindir) || die "cannot run $PG_CONFIG; 'make setup' installs PostgreSQL"
+  PG_BINDIR=$("$PG_CONFIG" --bindir) || die "cannot run $PG_CONFIG: PG_CONFIG=/path/to/pg_config names a server"
   [ ! -x "$PG_BINDIR/pg_config" ] || PG_CONFIG=$PG_BINDIR/pg_config
   PG_MAJOR=$("$PG_CONFIG" --version | sed -E 's/^PostgreSQL ([0-9]+).*/\1/')
   grep -q "^pg$PG_MAJOR = " "$ROOT/Cargo.toml" ||

@@ -31,6 +31,9 @@ if command -v apt-get >/dev/null; then
 fi
 
 command -v cargo >/dev/null || die "Rust is not installed: see https://rustup.rs"
+rust_wanted=$(sed -nE 's/^rust-version = "(.*)"/\1/p' "$ROOT/Cargo.toml")
+rust_found=$(rustc --version | cut -d ' ' -f 2)
+printf '%s\n' "$rust_wanted" "$rust_found" | sort -VC || die "Rust $rust_found is older than $rust_wanted: run 'rustup update'"
 for component in rustfmt clippy; do
   cargo "${component/rustfmt/fmt}" --version >/dev/null 2>&1 || rustup component add "$component"
 done

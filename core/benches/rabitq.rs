@@ -3,7 +3,8 @@
 //!
 //! `cargo bench -p leanstack_core --bench rabitq -- block` prints the lines that contain `block`.
 //! With `-- loss FILE` the errors are of real vectors: half-precision numbers in row order, of 384
-//! dimensions, after a header of 128 bytes.
+//! dimensions, after a header of 128 bytes. `-- recall FILE` has each quantizer look for neighbours
+//! among them.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -11,9 +12,13 @@ use std::time::Instant;
 use half::f16;
 use leanstack_core::Metric;
 use leanstack_core::isa::{self, Level};
-use leanstack_core::quantize::Factors;
+use leanstack_core::quantize::product::{Product, Shape};
+use leanstack_core::quantize::quantizer::{Binary, Centered, Quantizer};
 use leanstack_core::quantize::rabitq::block::{self, BLOCK, BlockFactors, BlockScores};
 use leanstack_core::quantize::rabitq::{Code, Rabitq, Rotated};
+use leanstack_core::quantize::range::{Extent, Ranges};
+use leanstack_core::quantize::report::{Report, Sample};
+use leanstack_core::quantize::{Codec, Factors, Repr};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -51,7 +56,10 @@ fn main() {
     isa::limit(Level::Avx512);
     line("bound", &bound);
     if "loss".contains(&wanted) {
-        loss(args.get(1).map(String::as_str));
+        loss(&vectors(args.get(1).map(String::as_str)));
+    }
+    if wanted == "recall" {
+        recall(&vectors(args.get(1).map(String::as_str)));
     }
 }
 
@@ -83,7 +91,7 @@ fn normals(rng: &mut SmallRng, dims: usize) -> Vec<f32> {
     (0..dims).map(|_| normal(rng)).collect()
 }
 
-struct Sample {
+struct Codes {
     coder: Rabitq,
     vectors: Vec<Rotated>,
     codes: Vec<Code>,
@@ -91,7 +99,7 @@ struct Sample {
     rng: SmallRng,
 }
 
-fn sample(dims: usize, bits: usize, count: usize) -> Sample {
+fn sample(dims: usize, bits: usize, count: usize) -> Codes {
     let mut rng = SmallRng::seed_from_u64(1);
     let coder = Rabitq::new(Metric::L2, dims, bits, 7).expect("a coder");
     let centroid = normals(&mut rng, coder.padded());
@@ -103,11 +111,11 @@ fn sample(dims: usize, bits: usize, count: usize) -> Sample {
         vectors.push(x);
         codes.push(code);
     }
-    Sample { coder, vectors, codes, centroid, rng }
+    Codes { coder, vectors, codes, centroid, rng }
 }
 
 fn rotate(dims: usize) -> f64 {
-    let Sample { coder, mut rng, .. } = sample(dims, 1, 1);
+    let Codes { coder, mut rng, .. } = sample(dims, 1, 1);
     let vectors: Vec<Vec<f32>> = (0..32).map(|_| normals(&mut rng, dims)).collect();
     let mut x = Rotated::default();
     per_call(32, |i| {
@@ -117,19 +125,19 @@ fn rotate(dims: usize) -> f64 {
 }
 
 fn query(dims: usize) -> f64 {
-    let Sample { coder, mut rng, .. } = sample(dims, 1, 1);
+    let Codes { coder, mut rng, .. } = sample(dims, 1, 1);
     let vectors: Vec<Vec<f32>> = (0..32).map(|_| normals(&mut rng, dims)).collect();
     per_call(32, |i| coder.query(&vectors[i]).error())
 }
 
 fn list(dims: usize) -> f64 {
-    let Sample { coder, vectors, mut rng, .. } = sample(dims, 1, 32);
+    let Codes { coder, vectors, mut rng, .. } = sample(dims, 1, 32);
     let query = coder.query(&normals(&mut rng, dims));
     per_call(32, |i| query.list(&vectors[i].components).distance as f32)
 }
 
 fn score_block(dims: usize, whole: bool) -> f64 {
-    let Sample { coder, codes, centroid, mut rng, .. } = sample(dims, 1, BLOCK);
+    let Codes { coder, codes, centroid, mut rng, .. } = sample(dims, 1, BLOCK);
     let mut packed = vec![];
     block::pack(codes.iter().map(|c| &c.signs[..]), coder.padded(), &mut packed);
     let factors: Vec<Factors> = codes.iter().map(|c| c.sign_factors).collect();
@@ -151,7 +159,7 @@ fn score_block(dims: usize, whole: bool) -> f64 {
 }
 
 fn get_one(dims: usize) -> f64 {
-    let Sample { coder, codes, .. } = sample(dims, 1, BLOCK);
+    let Codes { coder, codes, .. } = sample(dims, 1, BLOCK);
     let mut packed = vec![];
     block::pack(codes.iter().map(|c| &c.signs[..]), coder.padded(), &mut packed);
     let mut signs = vec![];
@@ -162,7 +170,7 @@ fn get_one(dims: usize) -> f64 {
 }
 
 fn score(dims: usize, bits: usize) -> f64 {
-    let Sample { coder, codes, centroid, mut rng, .. } = sample(dims, bits, 64);
+    let Codes { coder, codes, centroid, mut rng, .. } = sample(dims, bits, 64);
     let query = coder.query(&normals(&mut rng, dims));
     let list = query.list(&centroid);
     per_call(codes.len(), |i| {
@@ -172,14 +180,14 @@ fn score(dims: usize, bits: usize) -> f64 {
 }
 
 fn bound(dims: usize) -> f64 {
-    let Sample { coder, codes, centroid, mut rng, .. } = sample(dims, 4, 64);
+    let Codes { coder, codes, centroid, mut rng, .. } = sample(dims, 4, 64);
     let query = coder.query(&normals(&mut rng, dims));
     let list = query.list(&centroid);
     per_call(codes.len(), |i| query.lower_bound(&list, i as f32, &codes[i].factors) as f32)
 }
 
 fn encode(dims: usize, bits: usize) -> f64 {
-    let Sample { coder, vectors, centroid, .. } = sample(dims, bits, 32);
+    let Codes { coder, vectors, centroid, .. } = sample(dims, bits, 32);
     let mut code = Code::default();
     per_call(32, |i| {
         coder.encode(&vectors[i], &centroid, &mut code);
@@ -187,26 +195,70 @@ fn encode(dims: usize, bits: usize) -> f64 {
     })
 }
 
-/// Errors by bits: of the norm as a share of the residual's, rigorous; of the squared distances, as
-/// a share of `|o - c| |q - c|`; and how often the signs' lower end was too high.
-fn loss(file: Option<&str>) {
+/// The vectors in a file, or normal ones.
+fn vectors(file: Option<&str>) -> Vec<Vec<f32>> {
     let mut rng = SmallRng::seed_from_u64(3);
-    let vectors: Vec<Vec<f32>> = match file {
-        Some(file) => std::fs::read(file).expect("a readable file")[128..]
-            .chunks_exact(768)
-            .step_by(20)
-            .map(|row| {
-                let halves = row.chunks_exact(2);
-                halves.map(|h| f16::from_le_bytes([h[0], h[1]]).to_f32()).collect()
-            })
-            .collect(),
-        None => (0..2250).map(|_| normals(&mut rng, 384)).collect(),
+    let Some(file) = file else {
+        return (0..5000).map(|_| normals(&mut rng, 384)).collect();
     };
-    let dims = vectors[0].len();
-    let mut mean = vec![0.0; dims];
-    for v in &vectors {
+    let bytes = std::fs::read(file).expect("a readable file");
+    let rows = bytes[128..].chunks_exact(768).step_by(2);
+    rows.map(|row| row.chunks_exact(2).map(|h| f16::from_le_bytes([h[0], h[1]]).to_f32()).collect())
+        .collect()
+}
+
+/// What each quantizer makes of the vectors: how much it loses, and how many of the ten nearest it
+/// finds without looking at the vectors themselves.
+fn recall(vectors: &[Vec<f32>]) {
+    let (metric, dims) = (Metric::L2, vectors[0].len());
+    let rows: Vec<&[f32]> = vectors.iter().map(|v| &v[..]).collect();
+    let sample = Sample::new(metric, &rows, 200);
+    let mean = mean(vectors);
+    println!("{:<22}{:>8}{:>10}{:>10}{:>10}", "quantizer", "bytes", "error", "worst", "recall");
+    let line = |name: &str, quantizer: &dyn Quantizer| {
+        let Report { code_bytes, mean_error, worst_error, recall } =
+            sample.report(quantizer).expect("vectors that can be encoded");
+        println!("{name:<22}{code_bytes:>8}{mean_error:>10.5}{worst_error:>10.5}{recall:>10.4}");
+    };
+    for repr in [Repr::F16, Repr::Sq8, Repr::Sq4, Repr::Sq2] {
+        let codec = Codec::new(repr, metric, dims, mean.clone()).expect("a codec");
+        line(&format!("{repr:?}").to_lowercase(), &codec);
+    }
+    let mut extent = Extent::default();
+    vectors.iter().for_each(|v| extent.add(v).expect("equal dimensions"));
+    let (lo, hi) = extent.global().expect("vectors");
+    line("int8, one range", &Ranges::global(metric, dims, lo, hi).expect("a range"));
+    let ranges = Ranges::per_dimension(metric, &extent.lo, &extent.hi).expect("ranges");
+    line("int8, range each", &ranges);
+    line("binary", &Binary { dims });
+    for bits in 1..=8 {
+        let coder = Rabitq::new(metric, dims, bits, 11).expect("a coder");
+        line(&format!("rabitq {bits}"), &Centered::new(coder, &mean).expect("a centroid"));
+    }
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("threads");
+    for (parts, bits) in [(dims / 8, 8), (dims / 4, 8), (dims / 2, 8), (dims / 2, 4), (dims, 4)] {
+        let shape = Shape::new(metric, dims, parts, bits).expect("a shape");
+        let start = Instant::now();
+        let product = Product::train(shape, &vectors.concat(), 1, &pool, &|| false);
+        let seconds = start.elapsed().as_secs_f64();
+        line(&format!("pq {parts}x{bits} {seconds:.1} s"), &product.expect("not stopped"));
+    }
+}
+
+fn mean(vectors: &[Vec<f32>]) -> Vec<f32> {
+    let mut mean = vec![0.0; vectors[0].len()];
+    for v in vectors {
         mean.iter_mut().zip(v).for_each(|(m, x)| *m += x / vectors.len() as f32);
     }
+    mean
+}
+
+/// Errors by bits: of the norm as a share of the residual's, rigorous; of the squared distances, as
+/// a share of `|o - c| |q - c|`; and how often the signs' lower end was too high.
+fn loss(vectors: &[Vec<f32>]) {
+    let mean = mean(vectors);
+    let vectors: Vec<&Vec<f32>> = vectors.iter().step_by(vectors.len() / 2250).collect();
+    let dims = vectors[0].len();
     println!(
         "{:<8}{:>12}{:>12}{:>12}{:>12}",
         "bits", "norm error", "worst", "score rms", "missed %"

@@ -7,6 +7,7 @@
 
 mod build;
 mod graph;
+mod node_set;
 mod order;
 mod search;
 mod select;
@@ -14,6 +15,7 @@ mod visited;
 
 pub use build::{BuildOptions, Builder, Built, Pushed};
 pub use graph::{Graph, Item, Link, NodeId, Scored};
+pub use node_set::NodeSet;
 pub use order::page_order;
 pub use search::Search;
 pub use select::{Change, Edge, offer, select};

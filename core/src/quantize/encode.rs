@@ -28,6 +28,7 @@ impl Codec {
             }
             (Repr::Sparse, Value::Sparse { indices, values, .. }) => {
                 let x = self.directed(values)?;
+                packed::write_head(indices, self.dims, code);
                 let mut factors = self.encode_floats::<f32>(&x, false, code);
                 packed::write_indices(indices, self.dims, code);
                 if matches!(self.metric, Metric::L2 | Metric::L1) {

@@ -10,10 +10,16 @@ mod bound;
 mod encode;
 pub(crate) mod float;
 mod packed;
+pub mod product;
+pub mod quantizer;
 mod query;
 pub mod rabitq;
+pub mod range;
+pub mod report;
 pub mod rotation;
 pub mod scalar;
+
+use std::cell::Cell;
 
 use half::f16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unalign};
@@ -23,7 +29,7 @@ pub use query::Query;
 use crate::isa::Lane;
 use crate::metric::sparse::{self, Entries};
 use crate::{Error, Metric, metric};
-use packed::Packed;
+use packed::{Form, Packed, Runs};
 use query::Body;
 
 /// A borrowed vector of any SQL type.
@@ -186,7 +192,7 @@ impl Codec {
 
     /// How many non-zero values a code of `code_bytes` has room for.
     pub fn max_entries(&self, code_bytes: usize) -> usize {
-        code_bytes / 4 * 4 / (size_of::<f32>() + packed::index_bytes(self.dims))
+        packed::max_entries(self.dims, code_bytes)
     }
 
     /// Whether scores order vectors as well as the SQL operator does, so that none need be fetched
@@ -246,10 +252,13 @@ impl Codec {
             Body::Sparse { indices, values } => {
                 let x = sparse::Sparse { indices, values };
                 let norms = (q.base as f32, f.bias);
-                match packed::index_bytes(self.dims) {
-                    2 => self.between_sparse(x, Packed::<2>::new(code, f.scale), norms),
-                    3 => self.between_sparse(x, Packed::<3>::new(code, f.scale), norms),
-                    _ => self.between_sparse(x, Packed::<4>::new(code, f.scale), norms),
+                match packed::form(self.dims) {
+                    Form::Two => self.between_sparse(x, Packed::<2>::new(code, f.scale), norms),
+                    Form::Three => self.between_sparse(x, Packed::<3>::new(code, f.scale), norms),
+                    Form::Runs => {
+                        let run = Cell::new(0);
+                        self.between_sparse(x, Runs::new(code, f.scale, &run), norms)
+                    }
                 }
             }
         }
@@ -266,10 +275,15 @@ impl Codec {
             Repr::Sq4 => self.between_scalar::<2>(a, fa, b, fb),
             Repr::Sq2 => self.between_scalar::<4>(a, fa, b, fb),
             Repr::Bits => self.between_bits(a, b),
-            Repr::Sparse => match packed::index_bytes(self.dims) {
-                2 => self.between_packed::<2>(a, fa, b, fb),
-                3 => self.between_packed::<3>(a, fa, b, fb),
-                _ => self.between_packed::<4>(a, fa, b, fb),
+            Repr::Sparse => match packed::form(self.dims) {
+                Form::Two => self.between_packed::<2>(a, fa, b, fb),
+                Form::Three => self.between_packed::<3>(a, fa, b, fb),
+                Form::Runs => {
+                    let (run_a, run_b) = (Cell::new(0), Cell::new(0));
+                    let x = Runs::new(a, fa.scale, &run_a);
+                    let y = Runs::new(b, fb.scale, &run_b);
+                    self.between_sparse(x, y, (fa.bias, fb.bias))
+                }
             },
         }
     }

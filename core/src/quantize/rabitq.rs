@@ -1,12 +1,13 @@
-//! RaBitQ: codes of 1 to 8 bits per dimension with an estimator that has no bias and an error bound.
+//! RaBitQ: codes of 1 to 8 bits per dimension with an estimator that has no bias and an error
+//! bound.
 //!
 //! A vector `o` is rotated at random ([`Rotation`]) and coded as its residual to a centroid `c`,
 //! which is any vector given in rotated coordinates, such as the centre of a list. With `B` bits,
 //! level `u` of a coordinate stands for the value `u - (2^B - 1) / 2`; the levels are those whose
 //! values `x` have about the smallest angle with the residual (Gao et al. 2025, section 3). The
-//! residual is then taken to be `s x` with `s = |o - c|^2 / <x, o - c>`, so that what is lost,
-//! `e = o - c - s x`, is orthogonal to the residual and estimates have no bias over rotations (Gao
-//! and Long 2024, theorem 3.2).
+//! residual is then taken to be `s x` with `s = |o - c|^2 / <x, o - c>`, so that what is lost, `e =
+//! o - c - s x`, is orthogonal to the residual and estimates have no bias over rotations (Gao and
+//! Long 2024, theorem 3.2).
 //!
 //! The highest bit of each level is the sign of its coordinate. The signs alone are the code of one
 //! bit, with factors of its own, and are kept apart from the other bits: a scan reads the signs of
@@ -15,16 +16,17 @@
 //! # Format of a code
 //! - `signs`: bit `i % 8` of byte `i / 8` is coordinate `i`; `padded / 8` bytes.
 //! - `rest`: the lower `B - 1` bits of the levels, `padded (B - 1) / 8` bytes: for each 64
-//!   coordinates the parts of 4, 2 and 1 bits that `B - 1` is the sum of, from the lowest bit
-//!   up: bits 0..4 in 32 bytes (coordinates `i` and `i + 32` in byte `i`), the next 2 in 16 bytes
+//!   coordinates the parts of 4, 2 and 1 bits that `B - 1` is the sum of, from the lowest bit up:
+//!   bits 0..4 in 32 bytes (coordinates `i` and `i + 32` in byte `i`), the next 2 in 16 bytes
 //!   (coordinates `i`, `i + 16`, …), the last 1 in 8 bytes like a sign.
-//! - [`Factors`] for the signs and for the whole code. With `m` = 2 and `b` = `|q - c|^2` for L2 and
-//!   cosine (of unit vectors), `m` = 1 and `b` = `-<q, c>` for the inner product, the score of `q`
-//!   is `b + bias - m scale <x, q>`; `q - c` does not enter the product, so that one prepared query
-//!   serves all lists. `error` of the signs is the standard deviation of the score divided by
+//! - [`Factors`] for the signs and for the whole code. With `m` = 2 and `b` = `|q - c|^2` for L2
+//!   and cosine (of unit vectors), `m` = 1 and `b` = `-<q, c>` for the inner product, the score of
+//!   `q` is `b + bias - m scale <x, q>`; `q - c` does not enter the product, so that one prepared
+//!   query serves all lists. `error` of the signs is the standard deviation of the score divided by
 //!   `|q - c|`; of the whole code it is a bound on `|e|`, rounding included.
 
 pub mod block;
+mod doubles;
 mod encode;
 mod kernels;
 mod planes;
@@ -54,8 +56,8 @@ pub struct Rotated {
     pub components: Vec<f32>,
     /// Euclidean norm of the vector that was rotated, before it was made a unit vector.
     pub norm: f64,
-    /// At least how far the coordinates are from the exact ones; infinite where no bound on what the
-    /// SQL operator returns would hold.
+    /// At least how far the coordinates are from the exact ones; infinite where no bound on what
+    /// the SQL operator returns would hold.
     pub slack: f64,
 }
 

@@ -3,12 +3,12 @@
 //! Four rounds of random signs and a Walsh-Hadamard transform over the largest power of two of
 //! coordinates that fits, in turn the first and the last ones; where that leaves coordinates out,
 //! each second round ends with a rotation by 45 degrees of every coordinate with the one half the
-//! length further on, a step of Kac's walk. The length is the dimensions rounded up to a multiple of 64, not to a power
-//! of two.
+//! length further on, a step of Kac's walk. The length is the dimensions rounded up to a multiple
+//! of 64, not to a power of two.
 //!
-//! Sums and products are not fused, so the result is the same on every processor and an index may be
-//! read by another one than wrote it. The exact transform is
-//! orthogonal; what rounding adds is bounded by [`Rotation::slack`].
+//! Sums and products are not fused, so the result is the same on every processor and an index may
+//! be read by another one than wrote it. The exact transform is orthogonal; what rounding adds is
+//! bounded by [`Rotation::slack`].
 #![allow(unsafe_code)]
 // Index loops over lanes are the form that is sure to become vector code.
 #![allow(clippy::needless_range_loop)]
@@ -16,7 +16,7 @@
 use std::f32::consts::FRAC_1_SQRT_2;
 
 use crate::Error;
-use crate::isa::{Isa, LANES, multiversion};
+use crate::isa::{Isa, LANES, Portable, multiversion};
 
 /// Coordinates of a rotated vector come in blocks of this many.
 pub const GROUP: usize = 64;
@@ -85,8 +85,8 @@ impl Rotation {
     }
 
     /// How far the result may be from the exact transform of a vector of this norm: each stage adds
-    /// at most half a unit in the last place of each of its results, the factor of the transform and
-    /// its product another each, and scaling down loses what is below the smallest number.
+    /// at most half a unit in the last place of each of its results, the factor of the transform
+    /// and its product another each, and scaling down loses what is below the smallest number.
     pub fn slack(&self, norm: f64) -> f64 {
         let stages = ROUNDS as f64 * f64::from(self.padded.ilog2() + 5);
         stages * 1.01 * f64::from(f32::EPSILON / 2.0) * norm
@@ -110,25 +110,25 @@ multiversion! {
 }
 
 #[inline(always)]
-fn rotate_kernel<I: Isa>(_: I, x: &mut [f32], flips: &[u32]) {
+fn rotate_kernel<I: Stages>(_: I, x: &mut [f32], flips: &[u32]) {
     let window = 1 << x.len().ilog2();
     for round in 0..ROUNDS {
         flip(x, &flips[round * x.len()..][..x.len()]);
-        hadamard(part(x, window, round));
+        hadamard::<I>(part(x, window, round));
         if window < x.len() && round % 2 == 1 {
-            butterfly(x);
+            butterfly::<I>(x);
         }
     }
 }
 
 #[inline(always)]
-fn rotate_back_kernel<I: Isa>(_: I, x: &mut [f32], flips: &[u32]) {
+fn rotate_back_kernel<I: Stages>(_: I, x: &mut [f32], flips: &[u32]) {
     let window = 1 << x.len().ilog2();
     for round in (0..ROUNDS).rev() {
         if window < x.len() && round % 2 == 1 {
-            butterfly(x);
+            butterfly::<I>(x);
         }
-        hadamard(part(x, window, round));
+        hadamard::<I>(part(x, window, round));
         flip(x, &flips[round * x.len()..][..x.len()]);
     }
 }
@@ -149,54 +149,113 @@ fn flip(x: &mut [f32], flips: &[u32]) {
 
 /// Rotates pairs of coordinates, half the length apart, by 45 degrees.
 #[inline(always)]
-fn butterfly(x: &mut [f32]) {
+fn butterfly<I: Isa>(x: &mut [f32]) {
     let (low, high) = x.split_at_mut(x.len() / 2);
-    for i in 0..low.len().min(high.len()) {
-        let (sum, difference) = (low[i] + high[i], low[i] - high[i]);
-        low[i] = sum * FRAC_1_SQRT_2;
-        high[i] = difference * FRAC_1_SQRT_2;
+    let (low, high) = (low.as_chunks_mut::<LANES>().0, high.as_chunks_mut::<LANES>().0);
+    for (low, high) in low.iter_mut().zip(high) {
+        let (a, b) = (I::load(low), I::load(high));
+        let scale = I::splat(FRAC_1_SQRT_2);
+        *low = I::store(I::mul(I::add(a, b), scale));
+        *high = I::store(I::mul(I::sub(a, b), scale));
     }
 }
 
 /// The orthonormal Walsh-Hadamard transform, which is its own inverse.
 #[inline(always)]
-fn hadamard(x: &mut [f32]) {
+fn hadamard<I: Stages>(x: &mut [f32]) {
     let exponent = x.len().ilog2();
     let odd = if exponent.is_multiple_of(2) { 1.0 } else { FRAC_1_SQRT_2 };
-    let scale = odd / (1 << (exponent / 2)) as f32;
+    let scale = I::splat(odd / (1 << (exponent / 2)) as f32);
     let (blocks, _) = x.as_chunks_mut::<LANES>();
-    for block in blocks {
-        let mut lanes = *block;
-        for i in 0..LANES {
-            lanes[i] *= scale;
-        }
-        stage::<1>(&mut lanes);
-        stage::<2>(&mut lanes);
-        stage::<4>(&mut lanes);
-        stage::<8>(&mut lanes);
-        *block = lanes;
+    for block in blocks.iter_mut() {
+        *block = I::store(I::stages(I::mul(I::load(block), scale)));
     }
-    let mut half = LANES;
-    while half < x.len() {
-        for pair in x.chunks_exact_mut(2 * half) {
+    let mut half = 1;
+    while half < blocks.len() {
+        for pair in blocks.chunks_exact_mut(2 * half) {
             let (low, high) = pair.split_at_mut(half);
-            for i in 0..low.len().min(high.len()) {
-                (low[i], high[i]) = (low[i] + high[i], low[i] - high[i]);
+            for (low, high) in low.iter_mut().zip(high) {
+                let (a, b) = (I::load(low), I::load(high));
+                *low = I::store(I::add(a, b));
+                *high = I::store(I::sub(a, b));
             }
         }
         half *= 2;
     }
 }
 
-/// Sums and differences of lanes `H` apart.
+/// The stages of the transform within a vector of lanes.
+trait Stages: Isa {
+    /// Sums and differences of lanes 1, 2, 4 and 8 apart.
+    fn stages(lanes: Self::Lanes) -> Self::Lanes;
+}
+
+impl Stages for Portable {
+    #[inline(always)]
+    fn stages(lanes: [f32; LANES]) -> [f32; LANES] {
+        stage::<8>(stage::<4>(stage::<2>(stage::<1>(lanes))))
+    }
+}
+
 #[inline(always)]
-fn stage<const H: usize>(lanes: &mut [f32; LANES]) {
+fn stage<const H: usize>(lanes: [f32; LANES]) -> [f32; LANES] {
     let mut out = [0.0; LANES];
     for i in 0..LANES {
         let (a, b) = (lanes[i & !H], lanes[i | H]);
         out[i] = if i & H == 0 { a + b } else { a - b };
     }
-    *lanes = out;
+    out
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    //! A stage is the swapped lanes plus the lanes with the sign of the upper ones flipped.
+    //!
+    //! SAFETY, for every block: only functions compiled for the features name these types, by
+    //! `multiversion!`.
+
+    use std::arch::x86_64::*;
+
+    use super::Stages;
+    use crate::isa::{Avx2, Avx512};
+
+    impl Stages for Avx2 {
+        #[inline(always)]
+        fn stages([mut a, mut b]: [__m256; 2]) -> [__m256; 2] {
+            // SAFETY: see the head of this module.
+            unsafe {
+                let (n, p) = (-0.0, 0.0);
+                let by_one = _mm256_setr_ps(p, n, p, n, p, n, p, n);
+                let by_two = _mm256_setr_ps(p, p, n, n, p, p, n, n);
+                let by_four = _mm256_setr_ps(p, p, p, p, n, n, n, n);
+                for x in [&mut a, &mut b] {
+                    *x = _mm256_add_ps(_mm256_permute_ps::<0xb1>(*x), _mm256_xor_ps(*x, by_one));
+                    *x = _mm256_add_ps(_mm256_permute_ps::<0x4e>(*x), _mm256_xor_ps(*x, by_two));
+                    let swapped = _mm256_permute2f128_ps::<1>(*x, *x);
+                    *x = _mm256_add_ps(swapped, _mm256_xor_ps(*x, by_four));
+                }
+                [_mm256_add_ps(a, b), _mm256_sub_ps(a, b)]
+            }
+        }
+    }
+
+    impl Stages for Avx512 {
+        #[inline(always)]
+        fn stages(mut x: __m512) -> __m512 {
+            // SAFETY: see the head of this module.
+            unsafe {
+                let sign = _mm512_set1_ps(-0.0);
+                let swapped = _mm512_permute_ps::<0xb1>(x);
+                x = _mm512_add_ps(swapped, _mm512_mask_xor_ps(x, 0xaaaa, x, sign));
+                let swapped = _mm512_permute_ps::<0x4e>(x);
+                x = _mm512_add_ps(swapped, _mm512_mask_xor_ps(x, 0xcccc, x, sign));
+                let swapped = _mm512_shuffle_f32x4::<0xb1>(x, x);
+                x = _mm512_add_ps(swapped, _mm512_mask_xor_ps(x, 0xf0f0, x, sign));
+                let swapped = _mm512_shuffle_f32x4::<0x4e>(x, x);
+                _mm512_add_ps(swapped, _mm512_mask_xor_ps(x, 0xff00, x, sign))
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -227,12 +227,12 @@ INSERT INTO t SELECT repeat('01', 32000)::bit(64000), '{1:1,1000000000:2}/100000
 -- The more dimensions, the longer an index, and the fewer of them fit into a node.
 SELECT dims, entries, outcome(format($$CREATE TEMP TABLE long (s sparsevec(%1$s));
 	CREATE INDEX ON long USING hnsw (s sparsevec_l2_ops);
-	INSERT INTO long SELECT ('{' || string_agg(i || ':' || i, ',') || '}/%1$s')::sparsevec FROM generate_series(%1$s - %2$s + 1, %1$s) i;
+	INSERT INTO long SELECT ('{' || string_agg(i * (%1$s / %2$s) || ':' || i, ',') || '}/%1$s')::sparsevec FROM generate_series(1, %2$s) i;
 	INSERT INTO long SELECT * FROM long;
 	DO 'BEGIN ASSERT (SELECT count(*) = 2 FROM (SELECT 1 FROM long ORDER BY s <-> (SELECT s FROM long LIMIT 1)) s); END';
 	DROP TABLE long$$, dims, entries))
-	FROM (VALUES (65536, 1311), (65536, 1312), (65537, 1124), (16777216, 1124), (16777216, 1125), (16777217, 983),
-		(1000000000, 983), (1000000000, 984)) l(dims, entries);
+	FROM (VALUES (65536, 1311), (65536, 1312), (65537, 1124), (16777216, 1124), (16777216, 1125), (16777217, 1122),
+		(16777217, 1123), (1000000000, 1000), (1000000000, 1097), (1000000000, 1098)) l(dims, entries);
 SELECT s FROM t ORDER BY s <-> '{}/1000000000';
 SELECT unsound('t');
 DROP TABLE t;

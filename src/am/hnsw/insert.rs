@@ -4,11 +4,11 @@
 //! Lock order: pages of nodes by rising block, then pages of cells by rising block, then the metapage.
 
 use leanstack_core::hnsw::{Edge, Link, NodeId, Search, level_of, max_links, max_protected};
-use leanstack_core::quantize::{Factors, Query, Value};
+use leanstack_core::quantize::{Query, Value};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use super::graph::{Chain, PageGraph, PageItem, Target};
+use super::graph::{PageGraph, PageItem, Target};
 use super::index::{self, IndexInfo};
 use super::lists::ListPlace;
 use super::nodes::{Code, Codes};
@@ -17,15 +17,13 @@ use super::room::Room;
 use crate::am::{heap, vacuum, vectors};
 use crate::error::unwrap;
 use crate::storage::page::Page;
-use crate::storage::{ReadGuard, Tid, WalTxn, WriteGuard, cells, corrupt, space};
+use crate::storage::{Tid, WalTxn, WriteGuard, cells, corrupt, space};
 use crate::types::value::detoast;
 
 /// Candidates looked at first when the server says that the row's vector did not change.
 const EF_UNCHANGED: usize = 10;
 /// How often a row is inserted anew because vacuum emptied all the nodes that were found for it.
 const SEARCHES: usize = 100;
-/// Rows of the first cell of a chain, and of the largest.
-const CELL_ROWS: std::ops::RangeInclusive<usize> = 8..=600;
 
 /// Under what circumstances a row is inserted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -123,17 +121,17 @@ pub unsafe fn insert(
 }
 
 /// A node to be.
-struct NewNode {
-    code: Code,
+pub(super) struct NewNode {
+    pub(super) code: Code,
     level: u8,
-    tid: Tid,
+    pub(super) tid: Tid,
 }
 
-struct Inserter<'a> {
-    relation: pg_sys::Relation,
-    info: &'a IndexInfo,
-    build: bool,
-    room: Room<'a>,
+pub(super) struct Inserter<'a> {
+    pub(super) relation: pg_sys::Relation,
+    pub(super) info: &'a IndexInfo,
+    pub(super) build: bool,
+    pub(super) room: Room<'a>,
     codes: Codes<'a>,
 }
 
@@ -274,128 +272,6 @@ impl Inserter<'_> {
             }
         }
         false
-    }
-
-    /// Adds a row to a node, if the node has rows and the very same code.
-    unsafe fn add_row(&mut self, id: NodeId, new: &NewNode) -> bool {
-        let layout = &self.info.layout;
-        let (block, slot) = layout.place(id);
-        loop {
-            pgrx::check_for_interrupts!();
-            // SAFETY: the relation is open; the node's page is locked before pages of cells.
-            unsafe {
-                let node_page = WriteGuard::new(self.relation, block);
-                let Some(node) = layout.node(node_page.page(), slot) else { return false };
-                let (old, new_factors) = (node.factors(), &new.code.factors);
-                let same = node.has_rows()
-                    && node.code() == new.code.bytes
-                    && old.scale.to_bits() == new_factors.scale.to_bits()
-                    && old.bias.to_bits() == new_factors.bias.to_bits();
-                if !same {
-                    return false;
-                }
-                let factors = Factors { error: old.error.max(new_factors.error), ..old };
-                let owner = (id, node.version());
-                let (head, upper) = self.chain_head(owner, node.aux());
-                if self.add_to_cell(&node_page, slot, &factors, head, owner, new.tid) {
-                    return true;
-                }
-                let rows =
-                    self.chain_length(owner, head).clamp(*CELL_ROWS.start(), *CELL_ROWS.end());
-                let bytes = page::aux::rows_bytes(rows);
-                let cell_page = self.room.aux_page_with_room(bytes);
-                let upper_page = match upper {
-                    Some(upper) if upper.block != cell_page.block() => {
-                        // The other page may be below this one in the lock order: do not wait for it.
-                        match WriteGuard::try_new(self.relation, upper.block) {
-                            Some(guard) => Some(guard),
-                            None => continue,
-                        }
-                    }
-                    _ => None,
-                };
-                let mut txn = WalTxn::new(self.relation, self.build);
-                let node_image = txn.page(&node_page);
-                let cell_image = txn.page(&cell_page);
-                let Some(new_slot) = cells::add(cell_image, bytes) else { continue };
-                let next = head.unwrap_or(AuxPtr::NONE);
-                if let Some(cell) = cells::cell_mut(cell_image, new_slot) {
-                    page::aux::init(cell, owner.0, owner.1, AuxKind::Rows, next);
-                    page::aux::set_rows(cell, &[new.tid]);
-                }
-                let new_cell = AuxPtr { block: cell_page.block(), slot: new_slot };
-                match (upper, &upper_page) {
-                    (None, _) => self.node_mut(node_image, slot).set_aux(new_cell),
-                    (Some(upper), None) => set_next(cell_image, upper.slot, new_cell),
-                    (Some(upper), Some(guard)) => set_next(txn.page(guard), upper.slot, new_cell),
-                }
-                self.node_mut(node_image, slot).set_factors(&factors);
-                txn.commit();
-                return true;
-            }
-        }
-    }
-
-    /// Adds a row to the first cell of a chain if it has room. The node's page is locked.
-    unsafe fn add_to_cell(
-        &self,
-        node_page: &WriteGuard,
-        slot: u16,
-        factors: &Factors,
-        head: Option<AuxPtr>,
-        owner: (NodeId, u16),
-        tid: Tid,
-    ) -> bool {
-        let Some(head) = head else { return false };
-        // SAFETY: the relation is open; pages of cells come after pages of nodes.
-        unsafe {
-            let cell_page = WriteGuard::new(self.relation, head.block);
-            let Some(cell) = cells::cell(cell_page.page(), head.slot) else { return false };
-            if page::aux::owner(cell) != owner
-                || page::aux::row_count(cell) >= page::aux::row_capacity(cell)
-            {
-                return false;
-            }
-            let mut rows: Vec<Tid> = page::aux::rows(cell).collect();
-            rows.push(tid);
-            let mut txn = WalTxn::new(self.relation, self.build);
-            self.node_mut(txn.page(node_page), slot).set_factors(factors);
-            if let Some(cell) = cells::cell_mut(txn.page(&cell_page), head.slot) {
-                page::aux::set_rows(cell, &rows);
-            }
-            txn.commit();
-        }
-        true
-    }
-
-    /// The first cell of rows of a node, and the cell of links before it if there is one. The node's page is locked.
-    unsafe fn chain_head(
-        &self,
-        owner: (NodeId, u16),
-        aux: AuxPtr,
-    ) -> (Option<AuxPtr>, Option<AuxPtr>) {
-        let mut chain = Chain::new(self.relation, self.info.layout.place(owner.0).0);
-        let Some(aux) = chain.go(aux) else { return (None, None) };
-        // SAFETY: the relation is open; pages of cells come after pages of nodes.
-        let guard = unsafe { ReadGuard::new(self.relation, aux.block) };
-        let cell = cells::cell(guard.page(), aux.slot).filter(|c| page::aux::owner(c) == owner);
-        let Some(cell) = cell else {
-            corrupt(self.relation, aux.block, "a node leads to a cell of another node");
-        };
-        match page::aux::kind(cell) {
-            Some(AuxKind::Upper) => (chain.go(page::aux::next(cell)), Some(aux)),
-            _ => (Some(aux), None),
-        }
-    }
-
-    unsafe fn chain_length(&self, owner: (NodeId, u16), head: Option<AuxPtr>) -> usize {
-        let mut rows = 0;
-        // SAFETY: the caller holds the node's page and no page of cells.
-        unsafe {
-            let (layout, first) = (&self.info.layout, head.unwrap_or(AuxPtr::NONE));
-            super::graph::for_each_row(self.relation, layout, owner, first, |_| rows += 1);
-        }
-        rows
     }
 
     /// Adds the new node with its links, the protected link to it first, then the other links back.
@@ -586,7 +462,7 @@ impl Inserter<'_> {
         id
     }
 
-    fn node_mut<'p>(&self, page: &'p mut Page, slot: u16) -> page::NodeMut<'p> {
+    pub(super) fn node_mut<'p>(&self, page: &'p mut Page, slot: u16) -> page::NodeMut<'p> {
         match self.info.layout.node_mut(page, slot) {
             Some(node) => node,
             None => corrupt(self.relation, META_BLOCK, "a node is gone while its page is locked"),
@@ -610,11 +486,5 @@ impl Inserter<'_> {
                 txn.commit();
             }
         }
-    }
-}
-
-fn set_next(page: &mut Page, slot: u16, next: AuxPtr) {
-    if let Some(cell) = cells::cell_mut(page, slot) {
-        page::aux::set_next(cell, next);
     }
 }

@@ -1,5 +1,6 @@
 //! The `hnsw` access method: what it can do, and the functions the server calls. Start with `README.md` beside this.
 
+mod adopt;
 mod build;
 mod check;
 mod cost;
@@ -11,9 +12,12 @@ mod nodes;
 mod offers;
 pub mod options;
 pub mod page;
+mod plan;
 mod room;
+mod rows;
 mod scan;
 mod vacuum;
+mod write;
 
 use leanstack_core::hnsw::{Graph, NodeId};
 use pgrx::pg_sys;

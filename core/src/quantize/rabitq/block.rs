@@ -239,11 +239,14 @@ fn finish_kernel<I: Isa>(
     terms: &Terms,
     out: &mut BlockScores,
 ) {
-    let numbers = [0, 1, 2].map(|kind| {
+    let mut numbers = [[I::splat(0.0); 2]; 3];
+    for kind in 0..3 {
         let (halves, _) = factors.numbers[kind].as_chunks::<LANES>();
-        let unit = I::splat(factors.unit(kind));
-        [0, 1].map(|half| I::mul(Unalign::<f16>::widen::<I>(&halves[half]), unit))
-    });
+        for half in 0..2 {
+            let wide = Unalign::<f16>::widen::<I>(&halves[half]);
+            numbers[kind][half] = I::mul(wide, I::splat(factors.unit(kind)));
+        }
+    }
     for half in 0..2 {
         let mut floats = [0.0; LANES];
         for i in 0..LANES {

@@ -1,7 +1,7 @@
 //! From a residual to levels and factors.
 //!
-//! For each scale there is one best set of levels, so the set with the smallest angle lies on a path
-//! of one parameter. The search of the paper walks the whole path; here a few points of it are
+//! For each scale there is one best set of levels, so the set with the smallest angle lies on a
+//! path of one parameter. The search of the paper walks the whole path; here a few points of it are
 //! tried, around where the optimum is for normally distributed coordinates, which after a rotation
 //! they nearly are, and then around the best of them.
 #![allow(unsafe_code)]
@@ -10,6 +10,7 @@
 
 use super::super::Factors;
 use super::super::encode::{ROUNDING, rounded_up};
+use super::doubles::{DOUBLES, Doubles};
 use super::{Code, Rabitq, Rotated, multiple, planes};
 use crate::Metric;
 use crate::isa::{Isa, LANES, multiversion};
@@ -47,7 +48,7 @@ impl Rabitq {
         quantize(residual, scale, top, values);
         let middle = planes::middle(self.bits);
         levels.clear();
-        levels.extend(values.iter().map(|x| (x + middle) as u8));
+        levels.extend(values.iter().map(|x| whole(x + middle)));
         planes::pack(self.bits - 1, levels, &mut code.signs, &mut code.rest);
         let sums = sums(&v.components, centroid, values);
         let half = sums.half_signs(self.padded());
@@ -90,6 +91,13 @@ impl Rabitq {
         let error = multiple(self.metric) * (lost / (self.padded() - 1) as f64).sqrt();
         finite(Factors { scale, bias: bias as f32, error: rounded_up(error) })
     }
+}
+
+/// The low byte of a whole number that is not negative: adding one that leaves no bits for
+/// fractions puts it there, and the cast of a `f32` would check its range.
+#[inline(always)]
+fn whole(x: f32) -> u8 {
+    (x + (1 << 23) as f32).to_bits() as u8
 }
 
 /// Factors that cannot be told make any vector a candidate.
@@ -247,38 +255,33 @@ fn quantize_kernel<I: Isa>(_: I, residual: &[f32], scale: f32, top: f32, values:
 }
 
 #[inline(always)]
-fn sums_kernel<I: Isa>(_: I, v: &[f32], centroid: &[f32], values: &[f32]) -> Sums {
-    const HALF: usize = LANES / 2;
-    let mut all = [[0.0f64; HALF]; 8];
-    let (v, centroid) = (v.as_chunks::<HALF>().0, centroid.as_chunks::<HALF>().0);
-    for ((v, centroid), values) in v.iter().zip(centroid).zip(values.as_chunks::<HALF>().0) {
-        for i in 0..HALF {
-            let (c, x) = (f64::from(centroid[i]), f64::from(values[i]));
-            let d = f64::from(v[i]) - c;
-            all[0][i] += d * d;
-            all[1][i] += x * d;
-            all[2][i] += x * x;
-            all[3][i] += x * c;
-            all[4][i] += d * c;
-            all[5][i] += c * c;
-            all[6][i] += d.abs();
-            all[7][i] += if x < 0.0 { -c } else { c };
+fn sums_kernel<I: Doubles>(_: I, v: &[f32], centroid: &[f32], values: &[f32]) -> Sums {
+    let mut sums = [I::fill(0.0); 8];
+    let (v, centroid) = (v.as_chunks::<DOUBLES>().0, centroid.as_chunks::<DOUBLES>().0);
+    for ((v, c), x) in v.iter().zip(centroid).zip(values.as_chunks::<DOUBLES>().0) {
+        let mut sign = [0.0f32; DOUBLES];
+        for i in 0..DOUBLES {
+            sign[i] = 1.0f32.copysign(x[i]);
         }
-    }
-    let mut totals = [0.0; 8];
-    for (total, lanes) in totals.iter_mut().zip(&all) {
-        for lane in lanes {
-            *total += lane;
-        }
+        let (c, x, sign) = (I::wide(c), I::wide(x), I::wide(&sign));
+        let d = I::less(I::wide(v), c);
+        sums[0] = I::add_product(sums[0], d, d);
+        sums[1] = I::add_product(sums[1], x, d);
+        sums[2] = I::add_product(sums[2], x, x);
+        sums[3] = I::add_product(sums[3], x, c);
+        sums[4] = I::add_product(sums[4], d, c);
+        sums[5] = I::add_product(sums[5], c, c);
+        sums[6] = I::add_product(sums[6], sign, d);
+        sums[7] = I::add_product(sums[7], sign, c);
     }
     Sums {
-        residual_square: totals[0],
-        dot: totals[1],
-        square: totals[2],
-        with_centroid: totals[3],
-        residual_with_centroid: totals[4],
-        centroid_square: totals[5],
-        magnitude: totals[6],
-        signed_centroid: totals[7],
+        residual_square: I::sum(sums[0]),
+        dot: I::sum(sums[1]),
+        square: I::sum(sums[2]),
+        with_centroid: I::sum(sums[3]),
+        residual_with_centroid: I::sum(sums[4]),
+        centroid_square: I::sum(sums[5]),
+        magnitude: I::sum(sums[6]),
+        signed_centroid: I::sum(sums[7]),
     }
 }

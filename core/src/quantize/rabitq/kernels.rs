@@ -76,7 +76,7 @@ trait Kernels: Isa {
     fn dot<const R: usize>(signs: &[[u8; 8]], rest: &[u8], planes: &[Planes]) -> [i32; 2] {
         let (mut high, mut low) = (0, 0);
         for (i, (signs, [highs, lows])) in signs.iter().zip(planes).enumerate() {
-            let levels = Self::levels::<R>(signs, &rest[i * 8 * R..][..8 * R]);
+            let levels = unpack_group::<R>(signs, &rest[i * 8 * R..][..8 * R]);
             for i in 0..GROUP {
                 let level = i16::from(levels[i]);
                 high += i32::from(level) * i32::from(i16::from(highs[i]));
@@ -84,12 +84,6 @@ trait Kernels: Isa {
             }
         }
         [high, low]
-    }
-
-    /// The levels of 64 coordinates.
-    #[inline(always)]
-    fn levels<const R: usize>(signs: &[u8; 8], rest: &[u8]) -> [u8; GROUP] {
-        unpack_group::<R>(signs, rest)
     }
 }
 
@@ -104,9 +98,9 @@ impl Kernels for crate::isa::Avx2 {
     }
 
     #[inline(always)]
-    fn levels<const R: usize>(signs: &[u8; 8], rest: &[u8]) -> [u8; GROUP] {
-        // SAFETY: as above; a group has 8 R bytes.
-        unsafe { x86::levels_avx2::<R>(signs, rest) }
+    fn dot<const R: usize>(signs: &[[u8; 8]], rest: &[u8], planes: &[Planes]) -> [i32; 2] {
+        // SAFETY: as above; the caller has checked the lengths.
+        unsafe { x86::dot_avx2::<R>(signs, rest, planes) }
     }
 }
 

@@ -1,15 +1,14 @@
 //! A query, prepared once for the codes of all lists.
 #![allow(unsafe_code)]
-// Index loops over lanes are the form that is sure to become vector code.
-#![allow(clippy::needless_range_loop)]
 
 use super::super::Factors;
 use super::super::encode::rounded_up;
 use super::super::rotation::GROUP;
 use super::block::Tables;
+use super::doubles::{DOUBLES, Doubles};
 use super::kernels::{self, Planes};
 use super::{Rabitq, Rotated, multiple, planes};
-use crate::isa::{Isa, multiversion};
+use crate::isa::multiversion;
 use crate::{Element, Metric};
 
 /// Relative error of one operation on `f32`, and a little more for products of such.
@@ -80,7 +79,7 @@ impl Rabitq {
         let (mut sum, mut lost) = (0, 0.0);
         for (i, &y) in x.components.iter().enumerate() {
             // NaN and infinities become some number: such a query is ranked, and not bounded.
-            let integer = (f64::from(y) * inverse).round_ties_even().clamp(-TOP, TOP) as i32;
+            let integer = rounded((f64::from(y) * inverse).clamp(-TOP, TOP)) as i32;
             let [high, low] = &mut planes[i / GROUP];
             high[i % GROUP] = ((integer + 128) >> 8) as i8;
             low[i % GROUP] = integer as i8;
@@ -107,6 +106,14 @@ impl Rabitq {
             rotation_slack: (self.rotation().slack(1.0), self.rotation().slack(0.0)),
         }
     }
+}
+
+/// The nearest whole number, by adding one that leaves no bits for fractions: a call of the
+/// library's rounding costs more.
+#[inline(always)]
+fn rounded(x: f64) -> f64 {
+    const WHOLE: f64 = (3u64 << 51) as f64;
+    (x + WHOLE) - WHOLE
 }
 
 /// A step of which the largest component is at most [`TOP`], with so few bits that its products
@@ -182,10 +189,10 @@ impl Query {
     /// factors. Where nothing is known it is 0, and for the negative inner product minus infinity.
     ///
     /// With `w` the residual that the code stands for, the score is `|q - c - w|^2 - |e|^2` for L2,
-    /// and the triangle inequality leads from there to the vectors themselves. For the inner product
-    /// the score leaves out `<q - c, e>`, which Cauchy and Schwarz bound. The operator computes in
-    /// `f32`, adding in any order: the sum of `n` terms is off by at most `n` half-units in the last
-    /// place of the sum of their magnitudes.
+    /// and the triangle inequality leads from there to the vectors themselves. For the inner
+    /// product the score leaves out `<q - c, e>`, which Cauchy and Schwarz bound. The operator
+    /// computes in `f32`, adding in any order: the sum of `n` terms is off by at most `n`
+    /// half-units in the last place of the sum of their magnitudes.
     pub fn lower_bound(&self, list: &List, score: f32, f: &Factors) -> f64 {
         let lowest = if self.metric == Metric::InnerProduct { f64::NEG_INFINITY } else { 0.0 };
         if self.constant || !score.is_finite() || !f.error.is_finite() {
@@ -258,22 +265,14 @@ multiversion! {
 }
 
 #[inline(always)]
-fn relation_kernel<I: Isa>(_: I, a: &[f32], b: &[f32]) -> [f64; 3] {
-    const HALF: usize = crate::isa::LANES / 2;
-    let mut all = [[0.0f64; HALF]; 3];
-    for (a, b) in a.as_chunks::<HALF>().0.iter().zip(b.as_chunks::<HALF>().0) {
-        for i in 0..HALF {
-            let (x, y) = (f64::from(a[i]), f64::from(b[i]));
-            all[0][i] += (x - y) * (x - y);
-            all[1][i] += x * y;
-            all[2][i] += y * y;
-        }
+fn relation_kernel<I: Doubles>(_: I, a: &[f32], b: &[f32]) -> [f64; 3] {
+    let (mut square, mut dot, mut norm) = (I::fill(0.0), I::fill(0.0), I::fill(0.0));
+    for (a, b) in a.as_chunks::<DOUBLES>().0.iter().zip(b.as_chunks::<DOUBLES>().0) {
+        let (a, b) = (I::wide(a), I::wide(b));
+        let difference = I::less(a, b);
+        square = I::add_product(square, difference, difference);
+        dot = I::add_product(dot, a, b);
+        norm = I::add_product(norm, b, b);
     }
-    all.map(|lanes| {
-        let mut total = 0.0;
-        for lane in lanes {
-            total += lane;
-        }
-        total
-    })
+    [I::sum(square), I::sum(dot), I::sum(norm)]
 }

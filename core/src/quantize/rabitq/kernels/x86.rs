@@ -9,7 +9,6 @@
 
 use std::arch::x86_64::*;
 
-use super::super::super::rotation::GROUP;
 use super::super::block::{BLOCK, CHUNK};
 use super::Planes;
 
@@ -40,10 +39,7 @@ pub unsafe fn look_up_avx2(codes: &[[u8; CHUNK]], tables: &[[u8; CHUNK]]) -> [u1
         let mut out = [0; BLOCK];
         for i in 0..2 {
             let evens = _mm256_sub_epi16(pairs[i], _mm256_slli_epi16::<8>(odds[i]));
-            let [evens, odds] = [evens, odds[i]].map(|x| {
-                _mm_add_epi16(_mm256_castsi256_si128(x), _mm256_extracti128_si256::<1>(x))
-            });
-            interleave(evens, odds, &mut out, 16 * i);
+            interleave(evens, odds[i], &mut out, 16 * i);
         }
         out
     }
@@ -74,42 +70,90 @@ pub unsafe fn look_up_avx512(codes: &[[u8; CHUNK]], tables: &[[u8; CHUNK]]) -> [
         let mut out = [0; BLOCK];
         for i in 0..2 {
             let evens = _mm512_sub_epi16(pairs[i], _mm512_slli_epi16::<8>(odds[i]));
-            let [evens, odds] = [evens, odds[i]].map(|x| {
-                let half =
-                    _mm256_add_epi16(_mm512_castsi512_si256(x), _mm512_extracti64x4_epi64::<1>(x));
-                _mm_add_epi16(_mm256_castsi256_si128(half), _mm256_extracti128_si256::<1>(half))
-            });
-            interleave(evens, odds, &mut out, 16 * i);
+            interleave(halves(evens), halves(odds[i]), &mut out, 16 * i);
         }
         out
     }
 }
 
-/// Stores sums of even and odd bytes in turn, from place `at`.
+/// Adds both halves of sixteen-bit sums.
 ///
 /// # Safety
-/// For functions compiled for SSE2; `at` is 0 or 16.
+/// For functions compiled for AVX-512.
 #[inline(always)]
-unsafe fn interleave(evens: __m128i, odds: __m128i, out: &mut [u16; BLOCK], at: usize) {
-    // SAFETY: 16 numbers from place 0 or 16 of 32.
+unsafe fn halves(x: __m512i) -> __m256i {
+    // SAFETY: the caller vouches for the instruction set.
+    unsafe { _mm256_add_epi16(_mm512_castsi512_si256(x), _mm512_extracti64x4_epi64::<1>(x)) }
+}
+
+/// Adds both halves of the sums of even and of odd bytes and stores them in turn, from place `at`.
+///
+/// # Safety
+/// For functions compiled for AVX2; `at` is 0 or 16.
+#[inline(always)]
+unsafe fn interleave(evens: __m256i, odds: __m256i, out: &mut [u16; BLOCK], at: usize) {
+    // SAFETY: 16 numbers from place 0 or 16 of 32; the caller vouches for the instruction set.
     unsafe {
         let to: *mut __m128i = out.as_mut_ptr().add(at).cast();
+        let upper = _mm256_extracti128_si256::<1>(evens);
+        let evens = _mm_add_epi16(_mm256_castsi256_si128(evens), upper);
+        let upper = _mm256_extracti128_si256::<1>(odds);
+        let odds = _mm_add_epi16(_mm256_castsi256_si128(odds), upper);
         _mm_storeu_si128(to, _mm_unpacklo_epi16(evens, odds));
         _mm_storeu_si128(to.add(1), _mm_unpackhi_epi16(evens, odds));
     }
 }
 
-/// See [`super::Kernels::levels`].
+/// See [`super::Kernels::dot`].
 ///
 /// # Safety
-/// For functions compiled for AVX2; `rest` has `8 R` bytes.
+/// For functions compiled for AVX2. There are as many planes as signs, and `rest` has `8 R` bytes
+/// for each.
 #[inline(always)]
-pub unsafe fn levels_avx2<const R: usize>(signs: &[u8; 8], rest: &[u8]) -> [u8; GROUP] {
+pub unsafe fn dot_avx2<const R: usize>(
+    signs: &[[u8; 8]],
+    rest: &[u8],
+    planes: &[Planes],
+) -> [i32; 2] {
+    // SAFETY: the caller vouches for the lengths and the instruction set.
+    unsafe {
+        let mut sums = [_mm256_setzero_si256(); 2];
+        let mut at = rest.as_ptr();
+        for (signs, planes) in signs.iter().zip(planes) {
+            let levels = levels_avx2::<R>(u64::from_le_bytes(*signs), at);
+            at = at.add(8 * R);
+            for (half, levels) in levels.into_iter().enumerate() {
+                let parts = [
+                    _mm256_cvtepu8_epi16(_mm256_castsi256_si128(levels)),
+                    _mm256_cvtepu8_epi16(_mm256_extracti128_si256::<1>(levels)),
+                ];
+                for (sum, plane) in sums.iter_mut().zip(planes) {
+                    for (part, levels) in parts.into_iter().enumerate() {
+                        let query = plane.as_ptr().cast::<__m128i>().add(2 * half + part);
+                        let query = _mm256_cvtepi8_epi16(_mm_loadu_si128(query));
+                        *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(levels, query));
+                    }
+                }
+            }
+        }
+        let pairs = _mm256_hadd_epi32(sums[0], sums[1]);
+        let quads =
+            _mm_add_epi32(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256::<1>(pairs));
+        let both = _mm_cvtsi128_si64(_mm_hadd_epi32(quads, quads));
+        [both as i32, (both >> 32) as i32]
+    }
+}
+
+/// The levels of 64 coordinates.
+///
+/// # Safety
+/// For functions compiled for AVX2; there are `8 R` bytes at `at`.
+#[inline(always)]
+unsafe fn levels_avx2<const R: usize>(signs: u64, mut at: *const u8) -> [__m256i; 2] {
     // SAFETY: the caller vouches for the instruction set and for the bytes, of which each part
     // takes 32, 16 or 8.
     unsafe {
-        let mut at = rest.as_ptr();
-        let mut levels = spread_avx2(u64::from_le_bytes(*signs), 1 << R);
+        let mut levels = spread_avx2(signs, 1 << R);
         let mut from = 0;
         if R & 4 != 0 {
             let (bytes, nibble) = (_mm256_loadu_si256(at.cast()), _mm256_set1_epi8(15));
@@ -135,9 +179,9 @@ pub unsafe fn levels_avx2<const R: usize>(signs: &[u8; 8], rest: &[u8]) -> [u8; 
         }
         if R & 1 != 0 {
             let bits = spread_avx2(at.cast::<u64>().read_unaligned().to_le(), 1 << from);
-            levels = [0, 1].map(|i| _mm256_or_si256(levels[i], bits[i]));
+            levels = [_mm256_or_si256(levels[0], bits[0]), _mm256_or_si256(levels[1], bits[1])];
         }
-        std::mem::transmute(levels)
+        levels
     }
 }
 
@@ -156,19 +200,22 @@ unsafe fn spread_avx2(bits: u64, value: u8) -> [__m256i; 2] {
             0x0202_0202_0202_0202,
             0x0303_0303_0303_0303,
         );
-        [bits as i32, (bits >> 32) as i32].map(|bits| {
-            let bytes = _mm256_shuffle_epi8(_mm256_set1_epi32(bits), copies);
+        let mut out = [_mm256_setzero_si256(); 2];
+        for (half, out) in out.iter_mut().enumerate() {
+            let bytes = _mm256_set1_epi32((bits >> (32 * half)) as i32);
+            let bytes = _mm256_shuffle_epi8(bytes, copies);
             let set = _mm256_cmpeq_epi8(_mm256_and_si256(bytes, single), single);
-            _mm256_and_si256(set, _mm256_set1_epi8(value as i8))
-        })
+            *out = _mm256_and_si256(set, _mm256_set1_epi8(value as i8));
+        }
+        out
     }
 }
 
 /// See [`super::Kernels::dot`].
 ///
 /// # Safety
-/// For functions compiled for AVX-512 BW and VNNI. There are as many planes as signs, and `rest` has
-/// `8 R` bytes for each.
+/// For functions compiled for AVX-512 BW and VNNI. There are as many planes as signs, and `rest`
+/// has `8 R` bytes for each.
 #[inline(always)]
 pub unsafe fn dot_avx512<const R: usize>(
     signs: &[[u8; 8]],
@@ -188,7 +235,10 @@ pub unsafe fn dot_avx512<const R: usize>(
                 _mm512_dpbusd_epi32(*high, levels, _mm512_loadu_si512(planes[0].as_ptr().cast()));
             *low = _mm512_dpbusd_epi32(*low, levels, _mm512_loadu_si512(planes[1].as_ptr().cast()));
         }
-        [0, 1].map(|i| _mm512_reduce_add_epi32(_mm512_add_epi32(sums[0][i], sums[1][i])))
+        [
+            _mm512_reduce_add_epi32(_mm512_add_epi32(sums[0][0], sums[1][0])),
+            _mm512_reduce_add_epi32(_mm512_add_epi32(sums[0][1], sums[1][1])),
+        ]
     }
 }
 
