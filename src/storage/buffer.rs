@@ -7,6 +7,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::page::Page;
+use super::raw::Recent;
 
 /// Where a buffer's page lies in memory.
 ///
@@ -49,6 +50,16 @@ impl ReadGuard {
             pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
             ReadGuard { buffer }
         }
+    }
+
+    /// As [`ReadGuard::new`], by a guess at the buffer.
+    ///
+    /// # Safety
+    /// As for [`ReadGuard::new`]; the guesses are of this index.
+    pub unsafe fn guessed(relation: pg_sys::Relation, block: u32, recent: &Recent) -> ReadGuard {
+        require(block);
+        // SAFETY: as the caller promises.
+        ReadGuard { buffer: unsafe { recent.read(relation, block) } }
     }
 
     /// The page.

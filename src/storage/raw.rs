@@ -1,7 +1,10 @@
 //! Pins and locks for the loops that read thousands of pages a second: server functions without a guard of their own,
 //! called inside one guard for many, and pins by a guess at the buffer.
 
+use std::cell::{Cell, RefCell};
+
 use pgrx::pg_sys;
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 
 use super::corrupt;
 
@@ -96,5 +99,34 @@ pub unsafe fn make_room(relation: pg_sys::Relation, recent: &mut Vec<pg_sys::Buf
             corrupt(relation, block, "a link leads past the end");
         }
         recent.resize(blocks, 0);
+    }
+}
+
+/// For each block of an index the buffer where it was seen last, kept by a backend from scan to scan.
+#[derive(Default)]
+pub struct Recent {
+    buffers: RefCell<Vec<pg_sys::Buffer>>,
+    reads: Cell<u32>,
+}
+
+impl Recent {
+    /// Pins `block` and locks it for reading.
+    ///
+    /// # Safety
+    /// `relation` is open, and no lock held by this backend is on the same page.
+    pub(super) unsafe fn read(&self, relation: pg_sys::Relation, block: u32) -> pg_sys::Buffer {
+        let mut buffers = self.buffers.borrow_mut();
+        let mut reads = self.reads.get();
+        // SAFETY: as the caller promises; one guard around calls with nothing in between that owns memory.
+        let buffer = unsafe {
+            make_room(relation, &mut buffers, block);
+            pg_guard_ffi_boundary(|| {
+                let buffer = pin(relation, block, &mut buffers, &mut reads);
+                LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
+                buffer
+            })
+        };
+        self.reads.set(reads);
+        buffer
     }
 }

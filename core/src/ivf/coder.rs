@@ -15,7 +15,7 @@
 use std::cell::RefCell;
 
 use half::f16;
-use zerocopy::{FromBytes, IntoBytes, Unalign};
+use zerocopy::{FromBytes, IntoBytes};
 
 use super::Geometry;
 use crate::metric::dense;
@@ -454,7 +454,7 @@ impl Coder {
     /// How far a placed vector is from a centroid, so that nearer lists come first: the squared distance, for queries
     /// by inner product the negative product. `centroid` is as stored, with its squared norm.
     #[inline]
-    pub fn to_centroid(&self, x: &Placed<'_>, centroid: &[Unalign<f16>], norm_squared: f32) -> f32 {
+    pub fn to_centroid(&self, x: &Placed<'_>, centroid: &[f16], norm_squared: f32) -> f32 {
         let dot = float::dot(x.vector, &centroid[..x.vector.len().min(centroid.len())]);
         match self.spec.metric {
             Metric::InnerProduct if x.is_query => -dot,

@@ -10,6 +10,7 @@ use super::page::{
 };
 use crate::am::opclass;
 use crate::am::remembered::Remembered;
+use crate::storage::raw::Recent;
 use crate::storage::{ReadGuard, corrupt};
 use crate::types::value::TypeKind;
 
@@ -23,10 +24,18 @@ pub struct IndexInfo {
     pub kind: TypeKind,
 }
 
+/// What a backend remembers of an index.
+struct Known {
+    info: Rc<IndexInfo>,
+    recent: Rc<Recent>,
+}
+
 /// The metapage as it was a moment ago.
 pub struct Opened {
     /// What stays the same.
     pub info: Rc<IndexInfo>,
+    /// Where its pages were seen last.
+    pub recent: Rc<Recent>,
     /// Its fixed part.
     pub meta: Meta,
     /// The blocks of the pages of entries.
@@ -34,7 +43,7 @@ pub struct Opened {
 }
 
 thread_local! {
-    static OPENED: Remembered<IndexInfo> = Remembered::default();
+    static OPENED: Remembered<Known> = Remembered::default();
 }
 
 /// Reads the metapage, and the model unless this backend remembers it.
@@ -50,8 +59,9 @@ pub unsafe fn open(relation: pg_sys::Relation) -> Opened {
             None => corrupt(relation, META_BLOCK, "not a metapage of an ivf index"),
         }
     };
-    if let Some(info) = OPENED.with(|opened| opened.get(meta.build_id)) {
-        return Opened { info, meta, entry_blocks };
+    if let Some(known) = OPENED.with(|opened| opened.get(meta.build_id)) {
+        let (info, recent) = (Rc::clone(&known.info), Rc::clone(&known.recent));
+        return Opened { info, recent, meta, entry_blocks };
     }
     // SAFETY: as the caller promises.
     let model = unsafe { read_model(relation, &meta) };
@@ -59,8 +69,10 @@ pub unsafe fn open(relation: pg_sys::Relation) -> Opened {
         Some(info) => Rc::new(info),
         None => corrupt(relation, META_BLOCK, "the metapage contradicts itself"),
     };
-    OPENED.with(|opened| opened.put(meta.build_id, &info));
-    Opened { info, meta, entry_blocks }
+    let recent = Rc::new(Recent::default());
+    let known = Known { info: Rc::clone(&info), recent: Rc::clone(&recent) };
+    OPENED.with(|opened| opened.put(meta.build_id, &Rc::new(known)));
+    Opened { info, recent, meta, entry_blocks }
 }
 
 impl IndexInfo {
@@ -117,7 +129,7 @@ impl Opened {
     pub unsafe fn entry(&self, relation: pg_sys::Relation, list: u32) -> Entry {
         let (block, place) = self.entry_place(relation, list);
         // SAFETY: as the caller promises.
-        let guard = unsafe { ReadGuard::new(relation, block) };
+        let guard = unsafe { ReadGuard::guessed(relation, block, &self.recent) };
         match Entry::read(guard.page(), place) {
             Some(entry) => entry,
             None => corrupt(relation, block, "not a page of lists"),

@@ -10,7 +10,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::entry::LockedEntry;
-use super::index::{self, IndexInfo, Opened};
+use super::index::{self, Opened};
 use super::pack::{Rows, Run};
 use super::page::{CLOSED, Entry, FREE, Kind, META_BLOCK, NONE, TapeHead, init_tape_page};
 use super::route::{Router, read_centroid};
@@ -120,12 +120,11 @@ pub unsafe fn encoder_centroid(
     entry: &Entry,
     out: &mut Vec<f32>,
 ) {
-    let IndexInfo { coder, layout, .. } = &*opened.info;
     // SAFETY: as the caller promises.
     unsafe {
         let encoder = opened.entry(relation, entry.encoder);
         let place = (encoder.centroid, encoder.centroid_place);
-        read_centroid(relation, coder, layout, place, out);
+        read_centroid(relation, opened, place, out);
     }
 }
 

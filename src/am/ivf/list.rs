@@ -4,6 +4,7 @@ use pgrx::pg_sys;
 
 use super::page::{CONTINUES, Kind, NONE, Tape, TapeHead, continued};
 use crate::storage::page::Page;
+use crate::storage::raw::Recent;
 use crate::storage::{ReadGuard, corrupt};
 
 /// The tape led to a page that is another's by now: what was read of it is to be forgotten, and its head to be looked
@@ -32,81 +33,94 @@ pub struct Item<'a> {
     pub place: usize,
     /// Its bytes; a copy if it has several pages.
     pub bytes: &'a [u8],
-    /// The page, locked; nothing if the item has several.
-    pub page: Option<&'a Page>,
 }
 
-/// Reads a page of a tape.
-///
-/// # Safety
-/// `relation` is open; the caller holds no lock on its pages.
-pub unsafe fn read(
+/// Reads pages of one index.
+#[derive(Clone, Copy)]
+pub struct Reader<'a> {
     relation: pg_sys::Relation,
-    kind: Kind,
-    owner: u32,
-    (block, stamp): (u32, u32),
-) -> Result<(ReadGuard, TapeHead), Stale> {
-    // SAFETY: as the caller promises.
-    let guard = unsafe { ReadGuard::new(relation, block) };
-    match TapeHead::read(guard.page(), kind) {
-        Some(head) if head.owner == owner && head.stamp == stamp => Ok((guard, head)),
-        _ => Err(Stale),
+    recent: Option<&'a Recent>,
+}
+
+/// How many pages are read before a tape is suspected of leading in a circle.
+const UNSUSPECTED: u32 = 1024;
+
+impl<'a> Reader<'a> {
+    /// For reading many pages again and again: by guesses at their buffers.
+    ///
+    /// # Safety
+    /// `relation` is open for as long as the reader is used, and the guesses are of it.
+    pub unsafe fn guessing(relation: pg_sys::Relation, recent: &'a Recent) -> Reader<'a> {
+        Reader { relation, recent: Some(recent) }
     }
-}
 
-/// Calls `each` for every page of a tape, locked.
-///
-/// # Safety
-/// `relation` is open; the caller holds no lock on its pages, and `each` takes none.
-pub unsafe fn for_each_page(
-    relation: pg_sys::Relation,
-    head: Head,
-    mut each: impl FnMut(u32, &Page, &TapeHead),
-) -> Result<(), Stale> {
-    let (mut at, mut read_pages, mut blocks) = ((head.block, head.stamp), 0, 0);
-    while at.0 != NONE {
-        pgrx::check_for_interrupts!();
-        if read_pages == blocks {
-            let main = pg_sys::ForkNumber::MAIN_FORKNUM;
-            // SAFETY: as the caller promises.
-            blocks = unsafe { pg_sys::RelationGetNumberOfBlocksInFork(relation, main) };
-            if read_pages >= blocks {
-                corrupt(relation, at.0, "a tape that leads in a circle");
+    /// Locks a page for reading. The caller holds no lock that comes later in the lock order.
+    pub fn lock(&self, block: u32) -> ReadGuard {
+        // SAFETY: as the maker of the reader promised.
+        unsafe {
+            match self.recent {
+                Some(recent) => ReadGuard::guessed(self.relation, block, recent),
+                None => ReadGuard::new(self.relation, block),
             }
         }
-        read_pages += 1;
-        // SAFETY: as the caller promises.
-        let (guard, tape) = unsafe { read(relation, head.kind, head.owner, at)? };
-        each(at.0, guard.page(), &tape);
-        at = (tape.next, tape.next_stamp);
     }
-    Ok(())
-}
 
-/// Calls `each` for every item of a tape, with its page locked if it lies on one page.
-///
-/// # Safety
-/// As for [`for_each_page`].
-pub unsafe fn for_each_item(
-    relation: pg_sys::Relation,
-    head: Head,
-    tape: &Tape,
-    mut each: impl FnMut(Item<'_>),
-) -> Result<(), Stale> {
-    if tape.pages_per_item() == 1 {
-        // SAFETY: as the caller promises.
-        return unsafe {
-            for_each_page(relation, head, |block, page, tape_head| {
-                for place in 0..usize::from(tape_head.items).min(tape.per_page()) {
-                    each(Item { block, place, bytes: tape.item(page, place), page: Some(page) });
-                }
-            })
-        };
+    /// Reads a page of a tape.
+    #[inline]
+    pub fn read(
+        &self,
+        kind: Kind,
+        owner: u32,
+        (block, stamp): (u32, u32),
+    ) -> Result<(ReadGuard, TapeHead), Stale> {
+        let guard = self.lock(block);
+        match TapeHead::read(guard.page(), kind) {
+            Some(head) if head.owner == owner && head.stamp == stamp => Ok((guard, head)),
+            _ => Err(Stale),
+        }
     }
-    let (mut bytes, mut block, mut part) = (Vec::with_capacity(tape.item_bytes), NONE, 0);
-    // SAFETY: as the caller promises.
-    unsafe {
-        for_each_page(relation, head, |at, page, tape_head| {
+
+    /// Calls `each` for every page of a tape, locked; `each` locks none itself.
+    pub fn for_each_page(
+        &self,
+        head: Head,
+        mut each: impl FnMut(u32, &Page, &TapeHead),
+    ) -> Result<(), Stale> {
+        let (mut at, mut pages, mut most) = ((head.block, head.stamp), 0, UNSUSPECTED);
+        while at.0 != NONE {
+            pgrx::check_for_interrupts!();
+            if pages == most {
+                let main = pg_sys::ForkNumber::MAIN_FORKNUM;
+                // SAFETY: as the maker of the reader promised.
+                most = unsafe { pg_sys::RelationGetNumberOfBlocksInFork(self.relation, main) };
+                if pages >= most {
+                    corrupt(self.relation, at.0, "a tape that leads in a circle");
+                }
+            }
+            pages += 1;
+            let (guard, tape) = self.read(head.kind, head.owner, at)?;
+            each(at.0, guard.page(), &tape);
+            at = (tape.next, tape.next_stamp);
+        }
+        Ok(())
+    }
+
+    /// Calls `each` for every item of a tape, with its page locked if it lies on one page.
+    pub fn for_each_item(
+        &self,
+        head: Head,
+        tape: &Tape,
+        mut each: impl FnMut(Item<'_>),
+    ) -> Result<(), Stale> {
+        if tape.pages_per_item() == 1 {
+            return self.for_each_page(head, |block, page, tape_head| {
+                for place in 0..usize::from(tape_head.items).min(tape.per_page()) {
+                    each(Item { block, place, bytes: tape.item(page, place) });
+                }
+            });
+        }
+        let (mut bytes, mut block, mut part) = (Vec::with_capacity(tape.item_bytes), NONE, 0);
+        self.for_each_page(head, |at, page, tape_head| {
             if tape_head.flags & CONTINUES == 0 {
                 bytes.clear();
                 part = 0;
@@ -120,8 +134,46 @@ pub unsafe fn for_each_item(
                 bytes.extend_from_slice(continued(page, tape.part(part).len()));
             }
             if bytes.len() == tape.item_bytes {
-                each(Item { block, place: 0, bytes: &bytes, page: None });
+                each(Item { block, place: 0, bytes: &bytes });
             }
         })
     }
+}
+
+/// See [`Reader::read`].
+///
+/// # Safety
+/// `relation` is open; the caller holds no lock on its pages.
+pub unsafe fn read(
+    relation: pg_sys::Relation,
+    kind: Kind,
+    owner: u32,
+    at: (u32, u32),
+) -> Result<(ReadGuard, TapeHead), Stale> {
+    Reader { relation, recent: None }.read(kind, owner, at)
+}
+
+/// See [`Reader::for_each_page`].
+///
+/// # Safety
+/// As for [`read`].
+pub unsafe fn for_each_page(
+    relation: pg_sys::Relation,
+    head: Head,
+    each: impl FnMut(u32, &Page, &TapeHead),
+) -> Result<(), Stale> {
+    Reader { relation, recent: None }.for_each_page(head, each)
+}
+
+/// See [`Reader::for_each_item`].
+///
+/// # Safety
+/// As for [`read`].
+pub unsafe fn for_each_item(
+    relation: pg_sys::Relation,
+    head: Head,
+    tape: &Tape,
+    each: impl FnMut(Item<'_>),
+) -> Result<(), Stale> {
+    Reader { relation, recent: None }.for_each_item(head, tape, each)
 }

@@ -1,7 +1,7 @@
 //! The pages of an `ivf` index, byte by byte. `README.md` beside this file draws them.
 
 use half::f16;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unalign};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::storage::Tid;
 use crate::storage::page::{
@@ -415,11 +415,10 @@ pub struct GroupHead {
 }
 
 /// A head and the numbers of a centroid, from the bytes of an item.
-pub fn centroid<H: FromBytes + Immutable + KnownLayout>(
-    item: &[u8],
-) -> Option<(H, &[Unalign<f16>])> {
+pub fn centroid<H: FromBytes + Immutable + KnownLayout>(item: &[u8]) -> Option<(H, &[f16])> {
     let (head, rest) = H::read_from_prefix(item).ok()?;
-    <[Unalign<f16>]>::ref_from_bytes(rest).ok().map(|numbers| (head, numbers))
+    // Items lie at multiples of four.
+    <[f16]>::ref_from_bytes(rest).ok().map(|numbers| (head, numbers))
 }
 
 /// Bytes of a row's address on a page.

@@ -14,7 +14,7 @@ use crate::types::value::TypeKind;
 /// every scan looks at, and the rows that it looks at cost about the same.
 const LISTS_FACTOR: f64 = 4.0;
 /// Rows that a list should have at least.
-const LEAST_LIST_ROWS: u64 = 50;
+const LEAST_LIST_ROWS: u64 = 100;
 /// Bits of RaBitQ codes: so many that hardly more rows are fetched from the heap than are returned.
 const BITS: u8 = 7;
 /// Vectors up to this many bytes are kept as they are: the factors of a code are not much shorter.

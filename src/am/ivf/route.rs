@@ -4,16 +4,16 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use leanstack_core::ivf::coder::{Coder, Placed};
+use half::slice::HalfFloatSliceExt;
+use leanstack_core::ivf::coder::Placed;
 use pgrx::pg_sys;
 
 use super::index::Opened;
-use super::list::{self, Head};
+use super::list::{Head, Reader};
 use super::page::{
-    CentroidHead, GroupHead, Kind, Layout, META_BLOCK, NONE, SPLIT_LIST, TapeHead, centroid,
-    continued,
+    CentroidHead, GroupHead, Kind, META_BLOCK, NONE, SPLIT_LIST, TapeHead, centroid, continued,
 };
-use crate::storage::{ReadGuard, corrupt};
+use crate::storage::corrupt;
 
 /// Of the lists, at least this share is looked at before the first one is chosen.
 const LEAST_SHARE: usize = 8;
@@ -64,7 +64,8 @@ impl Router {
         let mut groups = Vec::with_capacity(opened.meta.groups as usize);
         // SAFETY: as the caller promises.
         let walked = unsafe {
-            list::for_each_item(relation, head, &layout.groups, |item| {
+            let reader = Reader::guessing(relation, &opened.recent);
+            reader.for_each_item(head, &layout.groups, |item| {
                 if let Some((head, numbers)) = centroid::<GroupHead>(item.bytes) {
                     let distance = coder.to_centroid(&placed, numbers, head.norm_squared);
                     groups.push((distance, groups.len() as u32, head.centroids));
@@ -111,7 +112,8 @@ impl Router {
         let (near, seen) = (&mut self.near, &mut self.seen);
         // SAFETY: as the caller promises.
         let walked = unsafe {
-            list::for_each_item(relation, head, &layout.centroids, |item| {
+            let reader = Reader::guessing(relation, &opened.recent);
+            reader.for_each_item(head, &layout.centroids, |item| {
                 let Some((head, numbers)) = centroid::<CentroidHead>(item.bytes) else { return };
                 *seen += 1;
                 if head.list & SPLIT_LIST == 0 {
@@ -132,17 +134,19 @@ impl Router {
 /// `relation` is the open index; the caller holds no lock on its pages of centroids.
 pub unsafe fn read_centroid(
     relation: pg_sys::Relation,
-    coder: &Coder,
-    layout: &Layout,
+    opened: &Opened,
     (block, place): (u32, u16),
     out: &mut Vec<f32>,
 ) {
     out.clear();
-    let tape = &layout.centroids;
+    let (coder, tape) = (&opened.info.coder, &opened.info.layout.centroids);
+    // SAFETY: as the caller promises.
+    let reader = unsafe { Reader::guessing(relation, &opened.recent) };
     let wrong = || -> ! { corrupt(relation, block, "not a page of centroids") };
     let mut numbers_of = |item: &[u8]| match centroid::<CentroidHead>(item) {
         Some((_, numbers)) if numbers.len() >= coder.placed_dims() => {
-            out.extend(numbers[..coder.placed_dims()].iter().map(|x| x.get().to_f32()));
+            out.resize(coder.placed_dims(), 0.0);
+            numbers[..coder.placed_dims()].convert_to_f32_slice(out);
         }
         _ => wrong(),
     };
@@ -151,8 +155,7 @@ pub unsafe fn read_centroid(
         if at == NONE {
             wrong();
         }
-        // SAFETY: as the caller promises.
-        let guard = unsafe { ReadGuard::new(relation, at) };
+        let guard = reader.lock(at);
         let Some(head) = TapeHead::read(guard.page(), Kind::Centroids) else { wrong() };
         if part > 0 {
             bytes.extend_from_slice(continued(guard.page(), tape.part(part).len()));

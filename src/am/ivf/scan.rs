@@ -4,23 +4,23 @@
 //! if only its first bits were scored, the rest are read and it goes back; else it is given to the executor, which
 //! computes the distance itself from the heap and puts the rows in order (`xs_recheckorderby`).
 
-use std::collections::{BinaryHeap, HashSet};
+use std::collections::HashSet;
 
 use leanstack_core::ivf::coder::{ListQuery, Placed, Query};
 use leanstack_core::quantize::rabitq::block::BlockScores;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use super::candidates::{Candidate, Source};
+use super::candidates::{self, Candidate, Queue};
 use super::index::{self, Opened};
-use super::list::{self, Head, Stale};
+use super::list::{Head, Reader, Stale};
 use super::options::{self, Rerank};
-use super::page::{BLOCK_ROWS, Entry, Kind, NONE, Packed, TapeHead, block_tid};
+use super::page::{BLOCK_ROWS, Entry, Kind, NONE, Packed, block_tid, continued};
 use super::route::{self, Near, Router};
 use crate::am::{scan as common, vectors};
 use crate::error::unwrap;
 use crate::guc::{self, FlatIterativeScan, IterativeScan};
-use crate::storage::{ReadGuard, Tid};
+use crate::storage::Tid;
 use crate::types::value::detoast;
 
 /// What a scan keeps between calls. It holds no lock and no pin.
@@ -43,7 +43,7 @@ struct Work {
     read: HashSet<u32>,
     /// The lists that candidates refer to.
     lists: Vec<Listed>,
-    candidates: BinaryHeap<Candidate>,
+    candidates: Queue,
     exact: bool,
     /// The bound of the row given last.
     last: f32,
@@ -183,7 +183,7 @@ impl Work {
                 probed: 0,
                 read: HashSet::new(),
                 lists: Vec::new(),
-                candidates: BinaryHeap::new(),
+                candidates: Queue::default(),
                 exact,
                 last: f32::NEG_INFINITY,
                 floor: f32::NEG_INFINITY,
@@ -212,25 +212,22 @@ impl Work {
                 unsafe { self.probe(relation, more) }
                 continue;
             };
-            match candidate.source {
-                Source::Packed { page, at } => {
-                    // SAFETY: as above.
-                    let refined = unsafe { self.refine(relation, &candidate, page, at) };
-                    if refined.bound >= self.floor {
-                        self.candidates.push(refined);
-                    }
-                }
-                Source::Whole => {
-                    self.last = candidate.bound;
-                    return Some((candidate.tid(), candidate.bound));
-                }
+            let Some(place) = candidate.rest() else {
+                self.last = candidate.bound;
+                return Some((candidate.tid(), candidate.bound));
+            };
+            // SAFETY: as above.
+            let bound = unsafe { self.refine(relation, candidate.list, place) };
+            if bound >= self.floor {
+                let refined = Candidate::whole(bound, candidate.tid(), candidate.list);
+                self.candidates.put_back(refined);
             }
         }
     }
 
     /// Reads further lists, `count` if there are so many.
     unsafe fn probe(&mut self, relation: pg_sys::Relation, count: usize) {
-        let mut found = Vec::new();
+        let mark = self.candidates.mark();
         for _ in 0..count {
             let placed = self.query.as_ref().map_or(&self.nowhere[..], |query| &query.placed);
             let placed = Placed::query(placed);
@@ -243,24 +240,16 @@ impl Work {
             };
             self.probed += 1;
             // SAFETY: as above.
-            unsafe { self.read_list(relation, list, &mut found) }
+            unsafe { self.read_list(relation, list) }
         }
-        if self.floor > f32::NEG_INFINITY {
-            // Of rows whose rest is not read yet, the bound may be below the distance by much.
-            found.retain(|c| c.bound >= self.floor || !matches!(c.source, Source::Whole));
-        }
-        self.candidates.extend(found);
+        // Of rows whose rest is not read yet, the bound may be below the distance by much.
+        let floor = self.floor;
+        self.candidates.settle(mark, |row| row.bound >= floor || row.rest().is_some());
     }
 
-    /// Adds the rows of a list to `found`; of a split list, those of its children. A list whose rows were read under the
+    /// Adds the rows of a list; of a split list, those of its children. A list whose rows were read under the
     /// number of the list that it was split from is passed over.
-    unsafe fn read_list(
-        &mut self,
-        relation: pg_sys::Relation,
-        list: u32,
-        found: &mut Vec<Candidate>,
-    ) {
-        let mark = found.len();
+    unsafe fn read_list(&mut self, relation: pg_sys::Relation, list: u32) {
         let mut waiting = vec![list];
         while let Some(list) = waiting.pop() {
             loop {
@@ -280,12 +269,12 @@ impl Work {
                         );
                         break;
                     }
-                    let before = found.len();
-                    if self.read_tapes(relation, list, &entry, found).is_ok() {
+                    let mark = self.candidates.mark();
+                    if self.read_tapes(relation, list, &entry).is_ok() {
                         self.read.insert(list);
                         break;
                     }
-                    found.truncate(before.max(mark));
+                    self.candidates.cut(mark);
                 }
             }
         }
@@ -312,12 +301,13 @@ impl Work {
         relation: pg_sys::Relation,
         list: u32,
         entry: &Entry,
-        found: &mut Vec<Candidate>,
     ) -> Result<(), Stale> {
         let info = self.opened.info.clone();
         let (coder, layout) = (&info.coder, &info.layout);
         // SAFETY: the index is open for the scan, and no lock is held.
         unsafe {
+            let recent = self.opened.recent.clone();
+            let reader = Reader::guessing(relation, &recent);
             let list_query = match &self.query {
                 Some(query) => {
                     let mut centroid = Vec::new();
@@ -328,7 +318,7 @@ impl Work {
                             self.opened.entry(relation, entry.encoder)
                         };
                         let place = (encoder.centroid, encoder.centroid_place);
-                        route::read_centroid(relation, coder, layout, place, &mut centroid);
+                        route::read_centroid(relation, &self.opened, place, &mut centroid);
                     }
                     Some(coder.list(query, &centroid))
                 }
@@ -336,6 +326,7 @@ impl Work {
             };
             let number = self.lists.len() as u32;
             let scored = self.query.as_ref().zip(list_query.as_ref());
+            let found = &mut self.candidates;
             if let Some(packed) = &layout.packed {
                 let head = Head {
                     kind: Kind::Blocks,
@@ -344,7 +335,7 @@ impl Work {
                     stamp: entry.block_stamp,
                 };
                 let mut scores = BlockScores::default();
-                list::for_each_item(relation, head, &packed.blocks, |item| {
+                reader.for_each_item(head, &packed.blocks, |item| {
                     if let Some((query, list_query)) = scored {
                         let block = &item.bytes[layout.block_code_at()..];
                         coder.block_bounds(query, list_query, block, &mut scores);
@@ -354,13 +345,13 @@ impl Work {
                         if !tid.is_some() {
                             continue;
                         }
-                        let source = if scored.is_some() {
+                        found.add(if scored.is_some() {
                             let at = (item.place * BLOCK_ROWS + row) as u16;
-                            Source::Packed { page: item.block, at }
+                            let place = candidates::Packed { page: item.block, at };
+                            Candidate::packed(bound, tid, number, place)
                         } else {
-                            Source::Whole
-                        };
-                        found.push(Candidate::new(bound, tid, number, source));
+                            Candidate::whole(bound, tid, number)
+                        });
                     }
                 })?;
             }
@@ -371,7 +362,7 @@ impl Work {
                 stamp: entry.row_head_stamp,
             };
             let exact = self.exact;
-            list::for_each_item(relation, head, &layout.rows, |item| {
+            reader.for_each_item(head, &layout.rows, |item| {
                 let tid = Tid::read(item.bytes, 0);
                 if !tid.is_some() {
                     return;
@@ -380,38 +371,29 @@ impl Work {
                     let code = &item.bytes[layout.row_code_at()..];
                     coder.bound(query, list_query, &code[..coder.row_bytes()])
                 });
-                found.push(Candidate::new(below(bound, exact), tid, number, Source::Whole));
+                found.add(Candidate::whole(below(bound, exact), tid, number));
             })?;
             self.lists.push(Listed { list, stamp: entry.block_stamp, query: list_query });
         }
         Ok(())
     }
 
-    /// Scores a candidate by its whole code.
-    unsafe fn refine(
-        &self,
-        relation: pg_sys::Relation,
-        candidate: &Candidate,
-        page: u32,
-        at: u16,
-    ) -> Candidate {
+    /// The bound of a packed row's whole code; what is true of every row if its pages are another's by now.
+    unsafe fn refine(&self, relation: pg_sys::Relation, list: u32, at: candidates::Packed) -> f32 {
         let info = &self.opened.info;
-        let listed = &self.lists[candidate.list as usize];
-        let whole = |bound: f64| candidate.refined(below(bound, self.exact));
-        let (Some(query), Some(list_query), Some(packed)) =
-            (&self.query, &listed.query, &info.layout.packed)
-        else {
-            return whole(info.coder.lowest());
-        };
+        let listed = &self.lists[list as usize];
         let mut bound = info.coder.lowest();
-        // SAFETY: the index is open for the scan, and no lock is held.
-        let _ = unsafe {
-            with_code(relation, packed, listed, (page, at.into()), |block, row, ex| {
+        if let (Some(query), Some(list_query), Some(packed)) =
+            (&self.query, &listed.query, &info.layout.packed)
+        {
+            // SAFETY: the index is open for the scan, and no lock is held.
+            let reader = unsafe { Reader::guessing(relation, &self.opened.recent) };
+            let _ = with_code(reader, packed, listed, (at.page, at.at.into()), |block, row, ex| {
                 let block = &block[info.layout.block_code_at()..];
                 bound = info.coder.packed_bound(query, list_query, block, row, ex);
-            })
-        };
-        whole(bound)
+            });
+        }
+        below(bound, self.exact)
     }
 }
 
@@ -421,10 +403,10 @@ fn below(bound: f64, exact: bool) -> f32 {
     if exact || f64::from(near) <= bound { near } else { near.next_down() }
 }
 
-/// Calls `each` with the block of a packed row, the row's place in it and its ex code. Nothing happens if the pages are
-/// another's by now.
-unsafe fn with_code(
-    relation: pg_sys::Relation,
+/// Calls `each` with the block of a packed row, the row's place in it and its ex code. The page of blocks is locked
+/// before its ex page: the lock order.
+fn with_code(
+    reader: Reader<'_>,
     packed: &Packed,
     listed: &Listed,
     (page, at): (u32, usize),
@@ -432,57 +414,41 @@ unsafe fn with_code(
 ) -> Result<(), Stale> {
     let (item, row) = (at / BLOCK_ROWS, at % BLOCK_ROWS);
     let (list, stamp) = (listed.list, listed.stamp);
-    // SAFETY: as the caller promises; the ex page is locked after the page of blocks, see README.
-    unsafe {
-        let (guard, head) = list::read(relation, Kind::Blocks, list, (page, stamp))?;
-        let mut copy = Vec::new();
-        let block = if packed.blocks.pages_per_item() == 1 {
-            packed.blocks.item(guard.page(), item)
-        } else {
-            copy.extend_from_slice(packed.blocks.item(guard.page(), 0));
-            let rest = (head.next, head.next_stamp);
-            rest_of(relation, &packed.blocks, (Kind::Blocks, list), rest, &mut copy)?;
-            &copy[..]
-        };
-        let (Some(ex), Some((at, place))) = (packed.ex, packed.ex_place(at)) else {
-            each(block, row, &[]);
-            return Ok(());
-        };
-        let ex_page = packed.ex_ref(guard.page(), at);
-        if ex_page == NONE {
-            return Err(Stale);
+    let (guard, head) = reader.read(Kind::Blocks, list, (page, stamp))?;
+    let mut copy = Vec::new();
+    let block = if packed.blocks.pages_per_item() == 1 {
+        packed.blocks.item(guard.page(), item)
+    } else {
+        copy.extend_from_slice(packed.blocks.item(guard.page(), 0));
+        let mut next = (head.next, head.next_stamp);
+        for part in 1..packed.blocks.pages_per_item() {
+            if next.0 == NONE {
+                return Err(Stale);
+            }
+            let (guard, head) = reader.read(Kind::Blocks, list, next)?;
+            copy.extend_from_slice(continued(guard.page(), packed.blocks.part(part).len()));
+            next = (head.next, head.next_stamp);
         }
-        let (ex_guard, head) = list::read(relation, Kind::Ex, list, (ex_page, stamp))?;
-        if ex.pages_per_item() == 1 {
-            each(block, row, ex.item(ex_guard.page(), place));
-        } else {
-            let mut code = ex.item(ex_guard.page(), 0).to_vec();
-            drop(ex_guard);
-            let rest = (head.next, head.next_stamp);
-            rest_of(relation, &ex, (Kind::Ex, list), rest, &mut code)?;
-            each(block, row, &code);
-        }
+        &copy[..]
+    };
+    let (Some(ex), Some((at, place))) = (packed.ex, packed.ex_place(at)) else {
+        each(block, row, &[]);
+        return Ok(());
+    };
+    let ex_page = |at| match packed.ex_ref(guard.page(), at) {
+        NONE => Err(Stale),
+        page => reader.read(Kind::Ex, list, (page, stamp)),
+    };
+    let (ex_guard, _) = ex_page(at)?;
+    if ex.pages_per_item() == 1 {
+        each(block, row, ex.item(ex_guard.page(), place));
+        return Ok(());
     }
-    Ok(())
-}
-
-/// Appends the further pages' parts of an item to `bytes`.
-unsafe fn rest_of(
-    relation: pg_sys::Relation,
-    tape: &super::page::Tape,
-    (kind, owner): (Kind, u32),
-    mut at: (u32, u32),
-    bytes: &mut Vec<u8>,
-) -> Result<(), Stale> {
-    for part in 1..tape.pages_per_item() {
-        if at.0 == NONE {
-            return Err(Stale);
-        }
-        // SAFETY: as the caller promises.
-        let (guard, head): (ReadGuard, TapeHead) =
-            unsafe { list::read(relation, kind, owner, at)? };
-        bytes.extend_from_slice(super::page::continued(guard.page(), tape.part(part).len()));
-        at = (head.next, head.next_stamp);
+    let mut code = ex.item(ex_guard.page(), 0).to_vec();
+    for part in 1..ex.pages_per_item() {
+        let (guard, _) = ex_page(at + part)?;
+        code.extend_from_slice(continued(guard.page(), ex.part(part).len()));
     }
+    each(block, row, &code);
     Ok(())
 }
