@@ -15,8 +15,10 @@ use super::page::{
 };
 use crate::storage::corrupt;
 
-/// Of the lists, at least this share is looked at before the first one is chosen.
-const LEAST_SHARE: usize = 8;
+/// Up to so many lists all are looked at: passing over some would save little.
+const ALL: usize = 1024;
+/// Of more lists, at least this share is looked at before the first one is chosen.
+const LEAST_SHARE: usize = 4;
 /// So many times the lists asked for are looked at.
 const TIMES: usize = 6;
 
@@ -91,7 +93,8 @@ impl Router {
         placed: Placed<'_>,
     ) -> Option<Near> {
         self.given += 1;
-        let wanted = (TIMES * self.given).max(self.lists / LEAST_SHARE);
+        let least = if self.lists <= ALL { self.lists } else { self.lists / LEAST_SHARE };
+        let wanted = (TIMES * self.given).max(least);
         while self.seen < wanted || self.near.is_empty() {
             let Some((_, group, block)) = self.groups.pop() else { break };
             // SAFETY: as the caller promises.
