@@ -278,9 +278,9 @@ impl Appender<'_> {
         // SAFETY: the relations are open; locks are taken in the lock order.
         unsafe {
             let info = &self.opened.info;
-            let count = Run::new(info, self.row, self.list, 0).stamps();
+            let count = Run::new(info, self.row, self.list, 0).unpacked().stamps();
             let stamp = draw_stamps(self.relation, self.opened, self.list, count);
-            let run = Run::new(info, self.row, self.list, stamp);
+            let run = Run::new(info, self.row, self.list, stamp).unpacked();
             let blocks: Vec<u32> = (0..run.pages())
                 .map(|at| {
                     let (kind, tape, head) = run.page(at);

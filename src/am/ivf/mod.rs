@@ -18,9 +18,11 @@ mod plan;
 mod repack;
 mod retire;
 mod route;
+mod rows;
 mod scan;
 mod space;
 mod spill;
+mod split;
 mod vacuum;
 mod write;
 

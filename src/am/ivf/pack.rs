@@ -3,11 +3,14 @@
 
 use super::index::IndexInfo;
 use super::page::{
-    BLOCK_ROWS, CONTINUES, Entry, Kind, NONE, Packed, ROW_TID_BYTES, TAPE_HEAD_BYTES, Tape,
+    BLOCK_ROWS, CONTINUES, Entry, Kind, Layout, NONE, Packed, ROW_TID_BYTES, TAPE_HEAD_BYTES, Tape,
     TapeHead, init_tape_page,
 };
 use crate::storage::Tid;
 use crate::storage::page::{Page, content_mut, set_content_bytes};
+
+/// Bytes of rows that are in memory to be packed.
+const CHUNK_BYTES: usize = 1 << 20;
 
 /// Rows of one list: their addresses, and their whole codes one after the other.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +51,7 @@ impl Rows {
 /// All pages of blocks and ex codes have one stamp; pages of rows have stamps of their own, ascending.
 pub struct Run<'a> {
     info: &'a IndexInfo,
+    packed: Option<Packed>,
     rows: &'a Rows,
     owner: u32,
     stamp: u32,
@@ -59,8 +63,18 @@ pub struct Run<'a> {
 impl<'a> Run<'a> {
     /// A run of `rows` for list `owner`. `stamp` is the first that the list's counter has not given out.
     pub fn new(info: &'a IndexInfo, rows: &'a Rows, owner: u32, stamp: u32) -> Run<'a> {
-        let (tape_pages, ex_pages) = pages(info, rows.len());
-        Run { info, rows, owner, stamp, next: NONE, tape_pages, ex_pages }
+        Run { info, packed: None, rows, owner, stamp, next: NONE, tape_pages: 0, ex_pages: 0 }
+            .as_packed(info.layout.packed)
+    }
+
+    /// The same rows, one after the other even where codes are packed.
+    pub fn unpacked(self) -> Run<'a> {
+        self.as_packed(None)
+    }
+
+    fn as_packed(self, packed: Option<Packed>) -> Run<'a> {
+        let (tape_pages, ex_pages) = pages(&self.info.layout, packed, self.rows.len());
+        Run { packed, tape_pages, ex_pages, ..self }
     }
 
     /// Lets the tape go on, with a run of the same list whose first page is `block`, and whose stamp is this one's plus
@@ -75,15 +89,20 @@ impl<'a> Run<'a> {
         self.tape_pages + self.ex_pages
     }
 
+    /// How many of them are of the tape by which the list is read. They come first.
+    pub fn tape_pages(&self) -> usize {
+        self.tape_pages
+    }
+
     /// How many stamps of the list's counter it uses up, should nothing follow it.
     pub fn stamps(&self) -> u32 {
-        if self.info.layout.packed.is_some() { 1 } else { self.tape_pages as u32 }
+        if self.packed.is_some() { 1 } else { self.tape_pages as u32 }
     }
 
     /// What page `at` is: its kind, its tape, and its head before it has items or a next page.
     pub fn page(&self, at: usize) -> (Kind, Tape, TapeHead) {
         let layout = &self.info.layout;
-        let (kind, tape, stamp) = match layout.packed {
+        let (kind, tape, stamp) = match self.packed {
             None => (Kind::Rows, layout.rows, self.stamp + at as u32),
             Some(Packed { ex: Some(ex), .. }) if at >= self.tape_pages => {
                 (Kind::Ex, ex, self.stamp)
@@ -97,7 +116,7 @@ impl<'a> Run<'a> {
     pub fn fill(&self, at: usize, blocks: &[u32], page: &mut Page) {
         let (kind, tape, mut head) = self.page(at);
         init_tape_page(page, kind, &tape, head);
-        let used = match (kind, self.info.layout.packed) {
+        let used = match (kind, self.packed) {
             (Kind::Blocks, Some(packed)) => self.fill_blocks(at, &packed, blocks, &mut head, page),
             (Kind::Ex, Some(packed)) => self.fill_ex(at, &packed, &tape, &mut head, page),
             _ => self.fill_rows(at, &tape, &mut head, page),
@@ -116,7 +135,7 @@ impl<'a> Run<'a> {
         if self.rows.is_empty() {
             return;
         }
-        if self.info.layout.packed.is_some() {
+        if self.packed.is_some() {
             entry.block_head = blocks[0];
             entry.block_stamp = self.stamp;
         } else {
@@ -238,9 +257,9 @@ impl<'a> Run<'a> {
 }
 
 /// Pages of the tape by which a list of so many rows is read, and of its ex codes.
-pub fn pages(info: &IndexInfo, rows: usize) -> (usize, usize) {
-    match info.layout.packed {
-        None => (tape_pages(rows, &info.layout.rows), 0),
+pub fn pages(layout: &Layout, packed: Option<Packed>, rows: usize) -> (usize, usize) {
+    match packed {
+        None => (tape_pages(rows, &layout.rows), 0),
         Some(packed) => {
             let page_rows = packed.rows_per_page();
             let ex = rows / page_rows * ex_pages(page_rows, &packed)
@@ -248,6 +267,14 @@ pub fn pages(info: &IndexInfo, rows: usize) -> (usize, usize) {
             (tape_pages(rows.div_ceil(BLOCK_ROWS), &packed.blocks), ex)
         }
     }
+}
+
+/// Rows that are packed together: whole pages of them, so that what follows can be packed by itself.
+pub fn chunk_rows(info: &IndexInfo) -> usize {
+    let layout = &info.layout;
+    let page_rows = layout.packed.map_or(layout.rows.per_page(), |packed| packed.rows_per_page());
+    let pages = CHUNK_BYTES / (page_rows * info.coder.row_bytes());
+    pages.max(1) * page_rows
 }
 
 /// Ex pages of `rows` rows on one page of blocks.

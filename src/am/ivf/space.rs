@@ -81,6 +81,18 @@ impl Room {
         (meta.free_head == self.block()).then_some(Claim(Some((guard, meta))))
     }
 
+    /// As [`Room::claim`] and [`Claim::finish`], where the caller has locked the metapage and writes it.
+    #[must_use]
+    pub fn come_off(&self, meta: &mut Meta) -> bool {
+        let Some(free_next) = self.free_next else { return true };
+        if meta.free_head != self.block() {
+            return false;
+        }
+        meta.free_head = free_next;
+        meta.free_pages = meta.free_pages.saturating_sub(1);
+        true
+    }
+
     /// The page, to write anew in a record that [`Claim::finish`] is to be part of.
     #[allow(clippy::mut_from_ref)]
     pub fn page<'g>(&'g self, txn: &mut WalTxn<'g>) -> &'g mut Page {

@@ -23,9 +23,6 @@ use crate::am::progress;
 use crate::storage::page::{Page, content_mut, set_content_bytes};
 use crate::storage::{corrupt, fresh};
 
-/// Bytes of rows that are in memory to be packed.
-const CHUNK_BYTES: usize = 1 << 20;
-
 /// An index under construction.
 pub struct Writer<'a> {
     /// The index: nobody else sees it.
@@ -293,27 +290,18 @@ impl Writer<'_> {
         entry
     }
 
-    /// Rows that are packed together.
-    fn chunk_rows(&self) -> usize {
-        let layout = &self.info.layout;
-        let page_rows =
-            layout.packed.map_or(layout.rows.per_page(), |packed| packed.rows_per_page());
-        let pages = CHUNK_BYTES / (page_rows * self.info.coder.row_bytes());
-        pages.max(1) * page_rows
-    }
-
     /// Pages of a list.
     fn list_pages(&self, rows: u64) -> u64 {
         let pages = |rows: usize| {
-            let (tape, ex) = pack::pages(self.info, rows);
+            let (tape, ex) = pack::pages(&self.info.layout, self.info.layout.packed, rows);
             (tape + ex) as u64
         };
-        let chunk = self.chunk_rows();
+        let chunk = pack::chunk_rows(self.info);
         rows / chunk as u64 * pages(chunk) + pages((rows % chunk as u64) as usize)
     }
 
     unsafe fn write_lists(&self, blocks: &Blocks, rows: &mut Sorted) {
-        let chunk = self.chunk_rows();
+        let chunk = pack::chunk_rows(self.info);
         let (mut held, mut done) = (Rows::default(), 0);
         for list in 0..self.centroids.len() as u32 {
             let (mut first, mut stamp) = (blocks[list as usize], FIRST_STAMP);

@@ -1,0 +1,546 @@
+//! Lists split in two or more. Rows move as they are: their codes stay relative to the centroid that they were relative to.
+//! All that is new is written first and takes effect in one record.
+//!
+//! Memory: a sample of the list's vectors, and four bytes for each of its rows; besides, what is packed at a time. The
+//! list is read several times instead.
+
+use half::f16;
+use leanstack_core::ivf::coder::store_centroid;
+use leanstack_core::ivf::{self, Centroids};
+use leanstack_core::workers;
+use zerocopy::IntoBytes;
+
+use super::entry::LockedEntry;
+use super::index;
+use super::insert::encoder_centroid;
+use super::pack::{self, Rows};
+use super::page::{
+    BUILDING, CONTINUES, CentroidHead, ENTRIES_PER_PAGE, Entry, Kind, MAX_ENTRY_PAGES, META_BLOCK,
+    NONE, SPLIT, SPLIT_LIST, TAPE_HEAD_BYTES, TapeHead, WHOLE, init_tape_page,
+};
+use super::repack::{Maker, Tape};
+use super::rows::{self, Extent};
+use super::space::{Room, meta_of};
+use super::{list, retire};
+use crate::guc;
+use crate::storage::page::{Page, content, content_mut, set_content_bytes};
+use crate::storage::{ReadGuard, Tid, WalTxn, WriteGuard, corrupt};
+use crate::threads;
+
+/// Rows of the sample for each list.
+const SAMPLE_ROWS: usize = 64;
+/// Vectors assigned at a time.
+const ASSIGNED: usize = 4096;
+/// How often rows that came in meanwhile are moved before the split is left to a later vacuum.
+const ROUNDS: usize = 20;
+/// Seed of the clustering.
+const SEED: u64 = 1;
+
+/// Splits the list of `maker` into about `wanted`, if its rows are not all alike.
+///
+/// # Safety
+/// No other vacuum runs, and the caller holds no lock on a page of the index.
+pub unsafe fn split(maker: &mut Maker, wanted: usize) {
+    // SAFETY: as the caller promises; no lock is held between the steps.
+    unsafe {
+        let sealed = maker.seal();
+        let entry = maker.entry();
+        let mut encoder = Vec::new();
+        if maker.opened.info.coder.is_relative() {
+            encoder_centroid(maker.relation, &maker.opened, &entry, &mut encoder);
+        }
+        let pool = threads::build_pool(1);
+        let mut split = Split {
+            first: maker.opened.meta.lists,
+            extent: maker.extent(&entry, sealed),
+            maker,
+            pool,
+            encoder,
+            centers: Vec::new(),
+            children: Vec::new(),
+        };
+        let near = split.cluster(wanted);
+        if near.is_empty() || !split.make_entries() {
+            split.mark_whole(near.len());
+            return;
+        }
+        split.write_centroids();
+        split.write_rows(&near);
+        drop(near);
+        let done = split.take_effect(sealed);
+        if done {
+            maker.opened = index::open(maker.relation);
+        }
+        retire::give_back(maker.relation, &maker.opened, maker.list);
+    }
+}
+
+struct Split<'a> {
+    maker: &'a mut Maker,
+    pool: rayon::ThreadPool,
+    /// What of the list is written already, or about to be.
+    extent: Extent,
+    /// The centroid that the codes are relative to.
+    encoder: Vec<f32>,
+    /// Centroids of the new lists.
+    centers: Vec<f32>,
+    children: Vec<Child>,
+    /// The number of the first of them.
+    first: u32,
+}
+
+/// A list to be.
+struct Child {
+    rows: usize,
+    counter: u32,
+    centroid: (u32, u16),
+    /// Its rows.
+    tape: Tape,
+    /// Those that came in meanwhile, where rows are packed.
+    late: Tape,
+}
+
+impl Split<'_> {
+    fn dims(&self) -> usize {
+        self.maker.opened.info.coder.placed_dims()
+    }
+
+    /// Reads the rows of the extent.
+    unsafe fn read(&self, each: &mut dyn FnMut(Tid, &[u8])) {
+        // SAFETY: as for `split`.
+        unsafe { rows::for_each(self.maker.relation, &self.maker.opened.info, self.extent, each) };
+    }
+
+    fn decode(&self, code: &[u8], out: &mut Vec<f32>) {
+        if !self.maker.opened.info.coder.decode(code, &self.encoder, out) {
+            corrupt(self.maker.relation, META_BLOCK, "a list with a damaged code");
+        }
+    }
+
+    /// Finds centroids, and gives the nearest for each row of the extent: nothing if there is but one.
+    unsafe fn cluster(&mut self, wanted: usize) -> Vec<u32> {
+        let (dims, geometry) = (self.dims(), self.maker.opened.info.coder.geometry());
+        // SAFETY: as for `split`.
+        let sample = unsafe { self.sample(wanted) };
+        let pool = &self.pool;
+        let lists = wanted.min(sample.len() / dims / 2).max(2);
+        let train = |should_stop: &(dyn Fn() -> bool + Sync)| {
+            ivf::train(&sample, dims, lists, geometry, SEED, pool, should_stop)
+        };
+        let trained = workers::call(pool, train, || {
+            pgrx::check_for_interrupts!();
+        });
+        let Ok(trained) = trained else { unreachable!("only a panic stops the clustering") };
+        let sizes: Vec<u32> = trained.group_sizes().collect();
+        let mut centers = trained.into_centers();
+        if centers.len() <= dims {
+            return Vec::new();
+        }
+        let mut stored: Vec<f16> = Vec::new();
+        for center in centers.chunks_exact_mut(dims) {
+            store_centroid(center, &mut stored);
+            center.iter_mut().zip(&stored).for_each(|(x, stored)| *x = stored.to_f32());
+        }
+        let count = centers.len() / dims;
+        let centroids = Centroids::new(centers, dims, geometry, &sizes);
+        let mut near = Vec::new();
+        // SAFETY: as for `split`.
+        unsafe { self.assign(&centroids, &mut |_, _, list| near.push(list)) };
+        let mut counts = vec![0; count];
+        near.iter().for_each(|&list| counts[list as usize] += 1);
+        // Lists without rows are not made.
+        let mut numbers = vec![NONE; count];
+        let layout = &self.maker.opened.info.layout;
+        for (at, &rows) in counts.iter().enumerate().filter(|(_, rows)| **rows > 0) {
+            numbers[at] = self.children.len() as u32;
+            self.centers.extend_from_slice(centroids.center(at as u32));
+            self.children.push(Child {
+                rows,
+                counter: 0,
+                centroid: (NONE, 0),
+                tape: Tape::new(layout, false),
+                late: Tape::new(layout, true),
+            });
+        }
+        if self.children.len() < 2 {
+            return Vec::new();
+        }
+        near.iter_mut().for_each(|list| *list = numbers[*list as usize]);
+        near
+    }
+
+    /// Some of the vectors, in the space of centroids.
+    unsafe fn sample(&self, wanted: usize) -> Vec<f32> {
+        let dims = self.dims();
+        let room = guc::build_memory_bytes() / 2 / (dims * size_of::<f32>());
+        let most = (wanted * SAMPLE_ROWS).min(room).max(2 * SAMPLE_ROWS);
+        let mut count = 0usize;
+        // SAFETY: as for `split`.
+        unsafe { self.read(&mut |_, _| count += 1) };
+        let (mut sample, mut vector, mut at) = (Vec::new(), Vec::new(), 0);
+        let step = count.div_ceil(most).max(1);
+        // SAFETY: as for `split`.
+        unsafe {
+            self.read(&mut |_, code| {
+                if at % step == 0 {
+                    self.decode(code, &mut vector);
+                    sample.extend_from_slice(&vector);
+                }
+                at += 1;
+            });
+        }
+        sample
+    }
+
+    /// Calls `each` for each row of the extent with the nearest of the centroids.
+    unsafe fn assign(&self, centroids: &Centroids, each: &mut dyn FnMut(Tid, &[u8], u32)) {
+        let (mut held, mut vectors, mut vector) = (Rows::default(), Vec::new(), Vec::new());
+        let code_bytes = self.maker.opened.info.coder.row_bytes();
+        let pool = &self.pool;
+        let mut flush = |held: &mut Rows, vectors: &mut Vec<f32>| {
+            let work = |should_stop: &(dyn Fn() -> bool + Sync)| {
+                centroids.assign(vectors, pool, should_stop)
+            };
+            let near = workers::call(pool, work, || {
+                pgrx::check_for_interrupts!();
+            });
+            let Ok(near) = near else { unreachable!("only a panic stops the assignment") };
+            let codes = held.codes.chunks_exact(code_bytes);
+            for ((&tid, code), near) in held.tids.iter().zip(codes).zip(near) {
+                each(tid, code, near[0].list);
+            }
+            held.clear();
+            vectors.clear();
+        };
+        // SAFETY: as for `split`.
+        unsafe {
+            self.read(&mut |tid, code| {
+                self.decode(code, &mut vector);
+                vectors.extend_from_slice(&vector);
+                held.push(tid, code);
+                if held.len() == ASSIGNED {
+                    flush(&mut held, &mut vectors);
+                }
+            });
+        }
+        if !held.is_empty() {
+            flush(&mut held, &mut vectors);
+        }
+    }
+
+    /// Notes that there is nothing to split, so that the next vacuum need not find it out again.
+    unsafe fn mark_whole(&mut self, rows: usize) {
+        // SAFETY: as for `split`.
+        unsafe {
+            let maker = &*self.maker;
+            let mut locked = LockedEntry::new(maker.relation, &maker.opened, maker.list);
+            locked.entry.flags |= WHOLE;
+            let tape = &maker.opened.info.layout.rows;
+            let counted = locked.entry.packed_rows as usize
+                + locked.entry.row_pages as usize / tape.pages_per_item() * tape.per_page();
+            locked.entry.first_child = counted.max(rows) as u32;
+            locked.commit(maker.relation);
+        }
+    }
+
+    /// Makes sure that there are pages for the entries. False if the metapage cannot name them.
+    unsafe fn make_entries(&mut self) -> bool {
+        let maker = &mut *self.maker;
+        let end = self.first as usize + self.children.len();
+        if end.div_ceil(ENTRIES_PER_PAGE) > MAX_ENTRY_PAGES || end >= SPLIT_LIST as usize {
+            return false;
+        }
+        while maker.opened.is_behind(end as u32 - 1) {
+            // SAFETY: as for `split`; a free page is locked before the metapage.
+            unsafe {
+                let room = Room::find(maker.relation, maker.heap);
+                let meta_guard = WriteGuard::new(maker.relation, META_BLOCK);
+                let mut meta = meta_of(maker.relation, meta_guard.page());
+                if room.come_off(&mut meta) {
+                    let mut txn = WalTxn::new(maker.relation, false);
+                    Entry::init_page(room.page(&mut txn));
+                    let page = txn.page(&meta_guard);
+                    let _ = meta.push_entry_block(page, room.block());
+                    meta.write(page);
+                    txn.commit();
+                }
+                drop((room, meta_guard));
+                maker.opened = index::open(maker.relation);
+            }
+        }
+        true
+    }
+
+    /// Writes the centroids, on pages that nothing leads to yet.
+    unsafe fn write_centroids(&mut self) {
+        let maker = &*self.maker;
+        let layout = &maker.opened.info.layout;
+        let tape = &layout.centroids;
+        let (dims, parts) = (self.dims(), tape.pages_per_item());
+        let count = self.children.len();
+        // SAFETY: as for `split`.
+        unsafe {
+            let group = self.group();
+            let pages = count.div_ceil(tape.per_page()) * parts;
+            let mut blocks: Vec<u32> = (0..pages).map(|_| maker.take()).collect();
+            blocks.sort_unstable();
+            let items: Vec<Vec<u8>> = self
+                .centers
+                .chunks_exact(dims)
+                .zip(self.first..)
+                .map(|(center, list)| {
+                    let mut numbers = Vec::new();
+                    store_centroid(center, &mut numbers);
+                    let norm_squared =
+                        center.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>();
+                    let head = CentroidHead { list, norm_squared: norm_squared as f32 };
+                    let mut item = [head.as_bytes(), numbers.as_bytes()].concat();
+                    item.resize(tape.item_bytes, 0);
+                    item
+                })
+                .collect();
+            for (at, &block) in blocks.iter().enumerate() {
+                let first = at / parts * tape.per_page();
+                let next = blocks.get(at + 1).copied().unwrap_or(NONE);
+                let mut head = TapeHead { next, ..TapeHead::new(group, 0) };
+                retire::write(maker.relation, block, |page| {
+                    init_tape_page(page, Kind::Centroids, tape, head);
+                    if at % parts > 0 {
+                        head.flags |= CONTINUES;
+                        continue_item(page, &items[first][tape.part(at % parts)]);
+                    } else {
+                        let items = &items[first..(first + tape.per_page()).min(count)];
+                        for (place, item) in items.iter().enumerate() {
+                            tape.item_mut(page, place).copy_from_slice(&item[tape.part(0)]);
+                        }
+                        head.items = items.len() as u16;
+                        set_content_bytes(page, tape.used_bytes(items.len()));
+                    }
+                    head.write(page);
+                });
+            }
+            for (at, child) in self.children.iter_mut().enumerate() {
+                let page = at / tape.per_page() * parts;
+                child.centroid = (blocks[page], (at % tape.per_page()) as u16);
+            }
+        }
+    }
+
+    /// The group that the list's centroid is in.
+    unsafe fn group(&self) -> u32 {
+        let maker = &*self.maker;
+        // SAFETY: as for `split`.
+        unsafe {
+            let block = maker.entry().centroid;
+            let guard = ReadGuard::new(maker.relation, block);
+            match TapeHead::read(guard.page(), Kind::Centroids) {
+                Some(head) => head.owner,
+                None => corrupt(maker.relation, block, "not a page of centroids"),
+            }
+        }
+    }
+
+    /// Writes the rows of the extent to the lists that `near` says, as many lists at a time as fit into memory.
+    unsafe fn write_rows(&mut self, near: &[u32]) {
+        let info = std::rc::Rc::clone(&self.maker.opened.info);
+        let chunk = pack::chunk_rows(&info);
+        let row_bytes = info.coder.row_bytes() + size_of::<Tid>();
+        let memory = guc::build_memory_bytes() / 2;
+        let mut children = std::mem::take(&mut self.children);
+        let mut from = 0;
+        while from < children.len() {
+            let (mut to, mut bytes) = (from, 0);
+            while to < children.len() && (to == from || bytes < memory) {
+                bytes += children[to].rows.min(chunk) * row_bytes;
+                to += 1;
+            }
+            let mut held: Vec<Rows> = vec![Rows::default(); to - from];
+            let (mut at, maker, first) = (0, &*self.maker, self.first);
+            let add = |child: usize, children: &mut [Child], held: &mut Rows| {
+                let Child { tape, counter, .. } = &mut children[child];
+                // SAFETY: as for `split`.
+                unsafe { maker.add(tape, first + child as u32, held, &mut drawn_from(counter)) };
+            };
+            // SAFETY: as for `split`.
+            unsafe {
+                self.read(&mut |tid, code| {
+                    let child = near[at] as usize;
+                    at += 1;
+                    if (from..to).contains(&child) {
+                        let held = &mut held[child - from];
+                        held.push(tid, code);
+                        if held.len() == chunk {
+                            add(child, &mut children, held);
+                        }
+                    }
+                });
+            }
+            for (child, held) in (from..to).zip(&mut held) {
+                add(child, &mut children, held);
+            }
+            from = to;
+        }
+        self.children = children;
+    }
+
+    /// Moves what came in meanwhile, and lets the new lists take the place of the old one as soon as nothing more comes.
+    unsafe fn take_effect(&mut self, mut sealed: Option<u32>) -> bool {
+        for _ in 0..ROUNDS {
+            // SAFETY: as for `split`.
+            unsafe {
+                self.write_entries();
+                if self.try_take_effect(sealed) {
+                    return true;
+                }
+                let before = sealed;
+                sealed = self.maker.seal();
+                self.move_rows(before, sealed);
+            }
+        }
+        false
+    }
+
+    /// Moves the rows behind page `before`, as far as page `sealed`.
+    unsafe fn move_rows(&mut self, before: Option<u32>, sealed: Option<u32>) {
+        // SAFETY: as for `split`.
+        unsafe {
+            let entry = self.maker.entry();
+            let mut extent = self.maker.extent(&entry, sealed);
+            extent.packed.block = NONE;
+            if let Some(before) = before {
+                let guard = ReadGuard::new(self.maker.relation, before);
+                let Some(head) = TapeHead::read(guard.page(), Kind::Rows) else {
+                    corrupt(self.maker.relation, before, "not a page of rows");
+                };
+                (extent.rows.block, extent.rows.stamp) = (head.next, head.next_stamp);
+            }
+            self.extent = extent;
+            let (dims, geometry) = (self.dims(), self.maker.opened.info.coder.geometry());
+            let size = self.children.len() as u32;
+            let is_packed = self.maker.opened.info.layout.packed.is_some();
+            let centroids = Centroids::new(self.centers.clone(), dims, geometry, &[size]);
+            let mut held: Vec<Rows> = vec![Rows::default(); self.children.len()];
+            self.assign(&centroids, &mut |tid, code, list| held[list as usize].push(tid, code));
+            for (at, held) in held.iter_mut().enumerate() {
+                let Child { tape, late, counter, .. } = &mut self.children[at];
+                let tape = if is_packed { late } else { tape };
+                self.maker.add(tape, self.first + at as u32, held, &mut drawn_from(counter));
+            }
+        }
+    }
+
+    /// Writes the entries of the new lists: nobody looks at them before the metapage counts them.
+    unsafe fn write_entries(&self) {
+        let maker = &*self.maker;
+        // SAFETY: as for `split`.
+        unsafe {
+            let encoder = maker.entry().encoder;
+            for (child, list) in self.children.iter().zip(self.first..) {
+                let mut locked = LockedEntry::new(maker.relation, &maker.opened, list);
+                let mut entry = Entry::new(encoder, child.centroid);
+                entry.parent = maker.list;
+                entry.counter = child.counter;
+                let is_packed = maker.opened.info.layout.packed.is_some();
+                let rows = if is_packed { &child.late } else { &child.tape };
+                if is_packed {
+                    let packed = &child.tape;
+                    (entry.block_head, entry.block_stamp) = (packed.head, packed.stamp);
+                    entry.packed_rows = packed.rows;
+                }
+                (entry.row_head, entry.row_head_stamp) = (rows.head, rows.stamp);
+                (entry.row_tail, entry.row_pages) = (rows.last, rows.pages);
+                locked.entry = entry;
+                locked.commit(maker.relation);
+            }
+        }
+    }
+
+    /// Puts the new lists in the place of the old one, if nothing came behind page `sealed`.
+    unsafe fn try_take_effect(&mut self, sealed: Option<u32>) -> bool {
+        let maker = &*self.maker;
+        let (relation, opened) = (maker.relation, &maker.opened);
+        // SAFETY: as for `split`. The lock order: a page of rows, pages of centroids in the order of the tape, the entry,
+        // the metapage.
+        unsafe {
+            let sealed = sealed.map(|block| WriteGuard::new(relation, block));
+            if sealed.as_ref().is_some_and(|guard| maker.row_page(guard).next != NONE) {
+                return false;
+            }
+            let old = maker.entry();
+            let last_block = self.last_centroids(old.centroid);
+            let own = WriteGuard::new(relation, old.centroid);
+            let last = (last_block != old.centroid).then(|| WriteGuard::new(relation, last_block));
+            let mut locked = LockedEntry::new(relation, opened, maker.list);
+            let entry = &mut locked.entry;
+            if entry.row_tail != sealed.as_ref().map_or(NONE, |guard| guard.block()) {
+                return false;
+            }
+            let meta_guard = WriteGuard::new(relation, META_BLOCK);
+            let mut meta = meta_of(relation, meta_guard.page());
+            let mut txn = WalTxn::new(relation, false);
+            let own_page = txn.page(&own);
+            mark_split(&opened.info.layout.centroids, own_page, old.centroid_place);
+            let last_page = last.as_ref().map(|guard| txn.page(guard)).unwrap_or(own_page);
+            if let Some(head) = TapeHead::read(last_page, Kind::Centroids) {
+                let next = self.children[0].centroid.0;
+                TapeHead { next, next_stamp: 0, ..head }.write(last_page);
+            }
+            let end = Entry::new(old.encoder, (old.centroid, old.centroid_place));
+            *entry = Entry {
+                counter: entry.counter,
+                flags: SPLIT | entry.flags & !(BUILDING | WHOLE),
+                packed_rows: self.children.len() as u32,
+                retired_blocks: entry.block_head,
+                retired_block_stamp: entry.block_stamp,
+                retired_rows: entry.row_head,
+                retired_row_stamp: entry.row_head_stamp,
+                parent: entry.parent,
+                first_child: self.first,
+                ..end
+            };
+            locked.write(&mut txn);
+            meta.lists = self.first + self.children.len() as u32;
+            meta.write(txn.page(&meta_guard));
+            txn.commit();
+            true
+        }
+    }
+
+    /// The last page of centroids of a group, from one of its pages.
+    unsafe fn last_centroids(&self, block: u32) -> u32 {
+        let mut last = block;
+        // SAFETY: as for `split`.
+        unsafe {
+            let (kind, owner) = (Kind::Centroids, self.group());
+            let head = list::Head { kind, owner, block, stamp: 0 };
+            let walked = list::for_each_page(self.maker.relation, head, |block, _, _| last = block);
+            if walked.is_err() {
+                corrupt(self.maker.relation, block, "not the centroids of a group");
+            }
+        }
+        last
+    }
+}
+
+/// Stamps of a list that nobody knows yet.
+fn drawn_from(counter: &mut u32) -> impl FnMut(u32) -> u32 + '_ {
+    move |count| {
+        let first = *counter + 1;
+        *counter += count;
+        first
+    }
+}
+
+/// Goes on with an item that began on the page before.
+fn continue_item(page: &mut Page, part: &[u8]) {
+    let end = TAPE_HEAD_BYTES + part.len();
+    content_mut(page)[TAPE_HEAD_BYTES..end].copy_from_slice(part);
+    set_content_bytes(page, end);
+}
+
+/// Says on a page of centroids that the list of the one in `place` was split.
+fn mark_split(tape: &super::page::Tape, page: &mut Page, place: u16) {
+    let at = tape.range(place.into()).start;
+    let list = u32::from_ne_bytes([0, 1, 2, 3].map(|byte| content(page)[at + byte]));
+    content_mut(page)[at..at + 4].copy_from_slice(&(list | SPLIT_LIST).to_ne_bytes());
+}
