@@ -64,15 +64,15 @@ impl<'a> Run<'a> {
     /// A run of `rows` for list `owner`. `stamp` is the first that the list's counter has not given out.
     pub fn new(info: &'a IndexInfo, rows: &'a Rows, owner: u32, stamp: u32) -> Run<'a> {
         Run { info, packed: None, rows, owner, stamp, next: NONE, tape_pages: 0, ex_pages: 0 }
-            .as_packed(info.layout.packed)
+            .laid_out(info.layout.packed)
     }
 
     /// The same rows, one after the other even where codes are packed.
     pub fn unpacked(self) -> Run<'a> {
-        self.as_packed(None)
+        self.laid_out(None)
     }
 
-    fn as_packed(self, packed: Option<Packed>) -> Run<'a> {
+    fn laid_out(self, packed: Option<Packed>) -> Run<'a> {
         let (tape_pages, ex_pages) = pages(&self.info.layout, packed, self.rows.len());
         Run { packed, tape_pages, ex_pages, ..self }
     }

@@ -20,7 +20,7 @@ const DEAD_SHARE: usize = 5;
 const ROWS_SHARE: usize = 4;
 const LEAST_ROW_PAGES: usize = 2;
 /// A list is split when it has more than so many times the rows that it should have.
-const SPLIT_AT: usize = 3;
+pub const SPLIT_AT: usize = 3;
 
 /// Does what lists need: gives back what a vacuum cut short has left, rewrites what is due for it, splits what has grown
 /// too large. Reads the entries only where nothing is due. Says whether anything was written.
@@ -39,10 +39,10 @@ pub unsafe fn maintain(relation: pg_sys::Relation, heap: pg_sys::Relation) -> bo
             changed |= retire::give_back(relation, &maker.opened, list);
             let entry = maker.opened.entry(relation, list);
             let due = Due::of(&maker.opened, &entry, may_split);
-            if let Due::Split(lists) = due {
-                split::split(&mut maker, lists);
-            } else if due == Due::Rewrite {
-                maker.rewrite();
+            match due {
+                Due::Nothing => {}
+                Due::Rewrite => maker.rewrite(),
+                Due::Split => split::split(&mut maker),
             }
             changed |= due != Due::Nothing;
             maker.list += 1;
@@ -59,8 +59,7 @@ pub unsafe fn maintain(relation: pg_sys::Relation, heap: pg_sys::Relation) -> bo
 enum Due {
     Nothing,
     Rewrite,
-    /// To be split into so many.
-    Split(usize),
+    Split,
 }
 
 impl Due {
@@ -69,17 +68,23 @@ impl Due {
             return Due::Nothing;
         }
         let layout = &opened.info.layout;
-        let (rows, dead, row_pages) = (rows(layout, entry), entry.dead as usize, entry.row_pages);
-        let live = rows.saturating_sub(dead);
         let target = opened.meta.target_rows as usize;
-        let was_whole = entry.flags & WHOLE != 0 && rows < 2 * entry.first_child as usize;
+        let dead = entry.dead as usize;
+        let least = rows_at_least(layout, entry);
+        let live = least.saturating_sub(dead);
+        let was_whole = entry.flags & WHOLE != 0 && least < 2 * entry.first_child as usize;
         if may_split && target > 0 && live > SPLIT_AT * target && !was_whole {
-            return Due::Split(live.div_ceil(target));
+            return Due::Split;
         }
         let tape_pages = |rows| pack::pages(layout, layout.packed, rows).0;
-        let packed_pages =
-            if layout.packed.is_none() { 0 } else { tape_pages(entry.packed_rows as usize) };
-        let row_pages = row_pages as usize;
+        let packed_pages = match layout.packed {
+            Some(_) => tape_pages(entry.packed_rows as usize),
+            None => 0,
+        };
+        let row_pages = entry.row_pages as usize;
+        // The last page of rows may be full.
+        let rows = least + layout.rows.per_page();
+        let live = rows.saturating_sub(dead);
         let saves = tape_pages(live) < packed_pages + row_pages;
         let many_dead = dead > 0 && dead * DEAD_SHARE >= rows && saves;
         let many_rows = layout.packed.is_some()
@@ -89,10 +94,12 @@ impl Due {
     }
 }
 
-/// About how many rows a list has, the dead included.
-fn rows(layout: &Layout, entry: &Entry) -> usize {
+/// How many rows a list has at least, the dead included.
+pub fn rows_at_least(layout: &Layout, entry: &Entry) -> usize {
     let tape = &layout.rows;
-    entry.packed_rows as usize + entry.row_pages as usize / tape.pages_per_item() * tape.per_page()
+    let items = entry.row_pages as usize / tape.pages_per_item();
+    let full = if tape.pages_per_item() > 1 { items } else { items.saturating_sub(1) };
+    entry.packed_rows as usize + full * tape.per_page()
 }
 
 /// A tape in the making.

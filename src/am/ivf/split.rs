@@ -18,7 +18,7 @@ use super::page::{
     BUILDING, CONTINUES, CentroidHead, ENTRIES_PER_PAGE, Entry, Kind, MAX_ENTRY_PAGES, META_BLOCK,
     NONE, SPLIT, SPLIT_LIST, TAPE_HEAD_BYTES, TapeHead, WHOLE, init_tape_page,
 };
-use super::repack::{Maker, Tape};
+use super::repack::{Maker, SPLIT_AT, Tape, rows_at_least};
 use super::rows::{self, Extent};
 use super::space::{Room, meta_of};
 use super::{list, retire};
@@ -36,11 +36,11 @@ const ROUNDS: usize = 20;
 /// Seed of the clustering.
 const SEED: u64 = 1;
 
-/// Splits the list of `maker` into about `wanted`, if its rows are not all alike.
+/// Splits the list of `maker`, if it is as large as it seems and its rows are not all alike.
 ///
 /// # Safety
 /// No other vacuum runs, and the caller holds no lock on a page of the index.
-pub unsafe fn split(maker: &mut Maker, wanted: usize) {
+pub unsafe fn split(maker: &mut Maker) {
     // SAFETY: as the caller promises; no lock is held between the steps.
     unsafe {
         let sealed = maker.seal();
@@ -57,11 +57,12 @@ pub unsafe fn split(maker: &mut Maker, wanted: usize) {
             pool,
             encoder,
             centers: Vec::new(),
+            appended: Vec::new(),
             children: Vec::new(),
         };
-        let near = split.cluster(wanted);
+        let near = split.cluster();
         if near.is_empty() || !split.make_entries() {
-            split.mark_whole(near.len());
+            split.mark_whole();
             return;
         }
         split.write_centroids();
@@ -84,6 +85,8 @@ struct Split<'a> {
     encoder: Vec<f32>,
     /// Centroids of the new lists.
     centers: Vec<f32>,
+    /// Their items on pages of centroids, where these go to the last page that there is, not to new ones.
+    appended: Vec<Vec<u8>>,
     children: Vec<Child>,
     /// The number of the first of them.
     first: u32,
@@ -118,10 +121,10 @@ impl Split<'_> {
     }
 
     /// Finds centroids, and gives the nearest for each row of the extent: nothing if there is but one.
-    unsafe fn cluster(&mut self, wanted: usize) -> Vec<u32> {
+    unsafe fn cluster(&mut self) -> Vec<u32> {
         let (dims, geometry) = (self.dims(), self.maker.opened.info.coder.geometry());
         // SAFETY: as for `split`.
-        let sample = unsafe { self.sample(wanted) };
+        let Some((sample, wanted)) = (unsafe { self.sample() }) else { return Vec::new() };
         let pool = &self.pool;
         let lists = wanted.min(sample.len() / dims / 2).max(2);
         let train = |should_stop: &(dyn Fn() -> bool + Sync)| {
@@ -169,14 +172,19 @@ impl Split<'_> {
         near
     }
 
-    /// Some of the vectors, in the space of centroids.
-    unsafe fn sample(&self, wanted: usize) -> Vec<f32> {
-        let dims = self.dims();
-        let room = guc::build_memory_bytes() / 2 / (dims * size_of::<f32>());
-        let most = (wanted * SAMPLE_ROWS).min(room).max(2 * SAMPLE_ROWS);
+    /// Some of the vectors, in the space of centroids, and how many lists they are to have. Nothing if the list is not
+    /// too large.
+    unsafe fn sample(&self) -> Option<(Vec<f32>, usize)> {
         let mut count = 0usize;
         // SAFETY: as for `split`.
         unsafe { self.read(&mut |_, _| count += 1) };
+        let target = (self.maker.opened.meta.target_rows as usize).max(1);
+        if count <= SPLIT_AT * target {
+            return None;
+        }
+        let (wanted, dims) = (count.div_ceil(target), self.dims());
+        let room = guc::build_memory_bytes() / 2 / (dims * size_of::<f32>());
+        let most = (wanted * SAMPLE_ROWS).min(room).max(2 * SAMPLE_ROWS);
         let (mut sample, mut vector, mut at) = (Vec::new(), Vec::new(), 0);
         let step = count.div_ceil(most).max(1);
         // SAFETY: as for `split`.
@@ -189,7 +197,7 @@ impl Split<'_> {
                 at += 1;
             });
         }
-        sample
+        Some((sample, wanted))
     }
 
     /// Calls `each` for each row of the extent with the nearest of the centroids.
@@ -229,16 +237,14 @@ impl Split<'_> {
     }
 
     /// Notes that there is nothing to split, so that the next vacuum need not find it out again.
-    unsafe fn mark_whole(&mut self, rows: usize) {
+    unsafe fn mark_whole(&self) {
+        let maker = &*self.maker;
         // SAFETY: as for `split`.
         unsafe {
-            let maker = &*self.maker;
             let mut locked = LockedEntry::new(maker.relation, &maker.opened, maker.list);
             locked.entry.flags |= WHOLE;
-            let tape = &maker.opened.info.layout.rows;
-            let counted = locked.entry.packed_rows as usize
-                + locked.entry.row_pages as usize / tape.pages_per_item() * tape.per_page();
-            locked.entry.first_child = counted.max(rows) as u32;
+            let rows = rows_at_least(&maker.opened.info.layout, &locked.entry);
+            locked.entry.first_child = rows as u32;
             locked.commit(maker.relation);
         }
     }
@@ -271,34 +277,29 @@ impl Split<'_> {
         true
     }
 
-    /// Writes the centroids, on pages that nothing leads to yet.
+    /// Writes the centroids on pages that nothing leads to yet, or leaves it for later if the last page has room.
     unsafe fn write_centroids(&mut self) {
         let maker = &*self.maker;
-        let layout = &maker.opened.info.layout;
-        let tape = &layout.centroids;
-        let (dims, parts) = (self.dims(), tape.pages_per_item());
-        let count = self.children.len();
+        let tape = &maker.opened.info.layout.centroids;
+        let (parts, count) = (tape.pages_per_item(), self.children.len());
+        let items = self.centroid_items();
         // SAFETY: as for `split`.
         unsafe {
-            let group = self.group();
+            let (group, last_block) = (self.group(), self.last_centroids(maker.entry().centroid));
+            let used = {
+                let guard = ReadGuard::new(maker.relation, last_block);
+                TapeHead::read(guard.page(), Kind::Centroids).map_or(0, |head| head.items)
+            };
+            if parts == 1 && usize::from(used) + count <= tape.per_page() {
+                for (child, place) in self.children.iter_mut().zip(used..) {
+                    child.centroid = (last_block, place);
+                }
+                self.appended = items;
+                return;
+            }
             let pages = count.div_ceil(tape.per_page()) * parts;
             let mut blocks: Vec<u32> = (0..pages).map(|_| maker.take()).collect();
             blocks.sort_unstable();
-            let items: Vec<Vec<u8>> = self
-                .centers
-                .chunks_exact(dims)
-                .zip(self.first..)
-                .map(|(center, list)| {
-                    let mut numbers = Vec::new();
-                    store_centroid(center, &mut numbers);
-                    let norm_squared =
-                        center.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>();
-                    let head = CentroidHead { list, norm_squared: norm_squared as f32 };
-                    let mut item = [head.as_bytes(), numbers.as_bytes()].concat();
-                    item.resize(tape.item_bytes, 0);
-                    item
-                })
-                .collect();
             for (at, &block) in blocks.iter().enumerate() {
                 let first = at / parts * tape.per_page();
                 let next = blocks.get(at + 1).copied().unwrap_or(NONE);
@@ -309,12 +310,8 @@ impl Split<'_> {
                         head.flags |= CONTINUES;
                         continue_item(page, &items[first][tape.part(at % parts)]);
                     } else {
-                        let items = &items[first..(first + tape.per_page()).min(count)];
-                        for (place, item) in items.iter().enumerate() {
-                            tape.item_mut(page, place).copy_from_slice(&item[tape.part(0)]);
-                        }
-                        head.items = items.len() as u16;
-                        set_content_bytes(page, tape.used_bytes(items.len()));
+                        let last = (first + tape.per_page()).min(count);
+                        add_items(tape, &items[first..last], &mut head, page);
                     }
                     head.write(page);
                 });
@@ -324,6 +321,22 @@ impl Split<'_> {
                 child.centroid = (blocks[page], (at % tape.per_page()) as u16);
             }
         }
+    }
+
+    /// What pages of centroids hold of the new lists.
+    fn centroid_items(&self) -> Vec<Vec<u8>> {
+        let item_bytes = self.maker.opened.info.layout.centroids.item_bytes;
+        let centers = self.centers.chunks_exact(self.dims());
+        let item = |(center, list): (&[f32], u32)| {
+            let mut numbers = Vec::new();
+            store_centroid(center, &mut numbers);
+            let squares = center.iter().map(|&x| f64::from(x) * f64::from(x));
+            let head = CentroidHead { list, norm_squared: squares.sum::<f64>() as f32 };
+            let mut item = [head.as_bytes(), numbers.as_bytes()].concat();
+            item.resize(item_bytes, 0);
+            item
+        };
+        centers.zip(self.first..).map(item).collect()
     }
 
     /// The group that the list's centroid is in.
@@ -481,10 +494,15 @@ impl Split<'_> {
             let own_page = txn.page(&own);
             mark_split(&opened.info.layout.centroids, own_page, old.centroid_place);
             let last_page = last.as_ref().map(|guard| txn.page(guard)).unwrap_or(own_page);
-            if let Some(head) = TapeHead::read(last_page, Kind::Centroids) {
-                let next = self.children[0].centroid.0;
-                TapeHead { next, next_stamp: 0, ..head }.write(last_page);
+            let Some(mut head) = TapeHead::read(last_page, Kind::Centroids) else {
+                corrupt(relation, last_block, "not a page of centroids");
+            };
+            if self.appended.is_empty() {
+                (head.next, head.next_stamp) = (self.children[0].centroid.0, 0);
+            } else {
+                add_items(&opened.info.layout.centroids, &self.appended, &mut head, last_page);
             }
+            head.write(last_page);
             let end = Entry::new(old.encoder, (old.centroid, old.centroid_place));
             *entry = Entry {
                 counter: entry.counter,
@@ -529,6 +547,15 @@ fn drawn_from(counter: &mut u32) -> impl FnMut(u32) -> u32 + '_ {
         *counter += count;
         first
     }
+}
+
+/// Puts items behind those of a page of centroids. Does not write the head.
+fn add_items(tape: &super::page::Tape, items: &[Vec<u8>], head: &mut TapeHead, page: &mut Page) {
+    for (item, place) in items.iter().zip(usize::from(head.items)..) {
+        tape.item_mut(page, place).copy_from_slice(&item[tape.part(0)]);
+    }
+    head.items += items.len() as u16;
+    set_content_bytes(page, tape.used_bytes(head.items.into()));
 }
 
 /// Goes on with an item that began on the page before.
