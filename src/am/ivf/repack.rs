@@ -8,6 +8,7 @@ use super::index::{self, Opened};
 use super::insert::draw_stamps;
 use super::pack::{self, Rows, Run};
 use super::page::{BUILDING, CLOSED, ENDS, Entry, Kind, Layout, NONE, TapeHead, WHOLE};
+use super::plan::Plan;
 use super::rows::{self, Extent};
 use super::vacuum::heads;
 use super::{options, retire, split};
@@ -25,33 +26,58 @@ pub const SPLIT_AT: usize = 3;
 /// Does what lists need: gives back what a vacuum cut short has left, rewrites what is due for it, splits what has grown
 /// too large. Reads the entries only where nothing is due. Says whether anything was written.
 ///
+/// What was replaced is given back when all is done: nobody may use it as long as this vacuum runs, and it would lie in
+/// front of pages that can be used.
+///
 /// # Safety
 /// The relations are open and locked so that no other vacuum runs.
 pub unsafe fn maintain(relation: pg_sys::Relation, heap: pg_sys::Relation) -> bool {
     // SAFETY: as the caller promises; no lock is held between the steps.
     unsafe {
-        let may_split = !options::is_flat(relation);
-        let mut maker = Maker { relation, heap, opened: index::open(relation), list: 0 };
-        let mut changed = false;
+        let opened = index::open(relation);
+        let target = if options::is_flat(relation) { None } else { target_rows(relation, &opened) };
+        let mut maker = Maker { relation, heap, opened, list: 0, target };
+        let (mut changed, mut replaced) = (false, Vec::new());
         while maker.list < maker.opened.meta.lists {
             pause();
             let list = maker.list;
             changed |= retire::give_back(relation, &maker.opened, list);
             let entry = maker.opened.entry(relation, list);
-            let due = Due::of(&maker.opened, &entry, may_split);
+            let due = Due::of(&maker.opened, &entry, target);
             match due {
                 Due::Nothing => {}
                 Due::Rewrite => maker.rewrite(),
                 Due::Split => split::split(&mut maker),
             }
-            changed |= due != Due::Nothing;
+            if due != Due::Nothing {
+                changed = true;
+                replaced.push(list);
+            }
             maker.list += 1;
+        }
+        for list in replaced {
+            retire::give_back(relation, &maker.opened, list);
         }
         if changed {
             space::pass_stamp();
         }
         changed
     }
+}
+
+/// How many rows a list should have: as when the index was built, or, if it has grown, as if it were built now. Nothing
+/// if lists are not to be split.
+unsafe fn target_rows(relation: pg_sys::Relation, opened: &Opened) -> Option<usize> {
+    let (layout, mut rows) = (&opened.info.layout, 0);
+    for list in 0..opened.meta.lists {
+        // SAFETY: the caller holds the index open and no lock on its pages.
+        let entry = unsafe { opened.entry(relation, list) };
+        if !entry.is_split() {
+            rows += rows_at_least(layout, &entry).saturating_sub(entry.dead as usize);
+        }
+    }
+    let target = (opened.meta.target_rows as usize).max(rows / Plan::lists_for(rows as u64));
+    (target > 0).then_some(target)
 }
 
 /// What a list needs.
@@ -63,17 +89,16 @@ enum Due {
 }
 
 impl Due {
-    fn of(opened: &Opened, entry: &Entry, may_split: bool) -> Due {
+    fn of(opened: &Opened, entry: &Entry, target: Option<usize>) -> Due {
         if entry.is_split() {
             return Due::Nothing;
         }
         let layout = &opened.info.layout;
-        let target = opened.meta.target_rows as usize;
         let dead = entry.dead as usize;
         let least = rows_at_least(layout, entry);
         let live = least.saturating_sub(dead);
         let was_whole = entry.flags & WHOLE != 0 && least < 2 * entry.first_child as usize;
-        if may_split && target > 0 && live > SPLIT_AT * target && !was_whole {
+        if target.is_some_and(|target| live > SPLIT_AT * target) && !was_whole {
             return Due::Split;
         }
         let tape_pages = |rows| pack::pages(layout, layout.packed, rows).0;
@@ -135,6 +160,8 @@ pub struct Maker {
     pub opened: Opened,
     /// The list, whose entry remembers the pages in the making.
     pub list: u32,
+    /// Rows that a list should have, if lists are to be split.
+    pub target: Option<usize>,
 }
 
 impl Maker {
@@ -276,7 +303,6 @@ impl Maker {
             });
             self.add(&mut tape, self.list, &mut held, &mut draw);
             self.swing(sealed, &tape, pages);
-            retire::give_back(self.relation, &self.opened, self.list);
         }
     }
 

@@ -68,11 +68,9 @@ pub unsafe fn split(maker: &mut Maker) {
         split.write_centroids();
         split.write_rows(&near);
         drop(near);
-        let done = split.take_effect(sealed);
-        if done {
+        if split.take_effect(sealed) {
             maker.opened = index::open(maker.relation);
         }
-        retire::give_back(maker.relation, &maker.opened, maker.list);
     }
 }
 
@@ -178,7 +176,7 @@ impl Split<'_> {
         let mut count = 0usize;
         // SAFETY: as for `split`.
         unsafe { self.read(&mut |_, _| count += 1) };
-        let target = (self.maker.opened.meta.target_rows as usize).max(1);
+        let target = self.maker.target?;
         if count <= SPLIT_AT * target {
             return None;
         }
