@@ -54,6 +54,14 @@ impl Default for BlockScores {
     }
 }
 
+impl BlockScores {
+    /// The vectors whose lower end is below `limit`, the first in the lowest bit.
+    #[inline]
+    pub fn below(&self, limit: f32) -> u32 {
+        kernels::below(&self.lower, limit)
+    }
+}
+
 impl BlockFactors {
     /// The factors of up to 32 vectors.
     ///

@@ -25,6 +25,13 @@ multiversion! {
     /// low bytes of a query.
     pub fn dot[const R: usize][R](signs: &[u8], rest: &[u8], planes: &[Planes]) -> [i32; 2]
         = dot_kernel;
+    /// Which of 32 numbers are below a limit, the first in the lowest bit.
+    pub fn below[][](numbers: &[f32; BLOCK], limit: f32) -> u32 = below_kernel;
+}
+
+#[inline(always)]
+fn below_kernel<I: Kernels>(_: I, numbers: &[f32; BLOCK], limit: f32) -> u32 {
+    I::below(numbers, limit)
 }
 
 #[inline(always)]
@@ -73,6 +80,16 @@ trait Kernels: Isa {
 
     /// See the function of this name.
     #[inline(always)]
+    fn below(numbers: &[f32; BLOCK], limit: f32) -> u32 {
+        let mut mask = 0;
+        for i in 0..BLOCK {
+            mask |= u32::from(numbers[i] < limit) << i;
+        }
+        mask
+    }
+
+    /// See the function of this name.
+    #[inline(always)]
     fn dot<const R: usize>(signs: &[[u8; 8]], rest: &[u8], planes: &[Planes]) -> [i32; 2] {
         let (mut high, mut low) = (0, 0);
         for (i, (signs, [highs, lows])) in signs.iter().zip(planes).enumerate() {
@@ -102,6 +119,12 @@ impl Kernels for crate::isa::Avx2 {
         // SAFETY: as above; the caller has checked the lengths.
         unsafe { x86::dot_avx2::<R>(signs, rest, planes) }
     }
+
+    #[inline(always)]
+    fn below(numbers: &[f32; BLOCK], limit: f32) -> u32 {
+        // SAFETY: as above.
+        unsafe { x86::below_avx2(numbers, limit) }
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -116,5 +139,11 @@ impl Kernels for crate::isa::Avx512 {
     fn dot<const R: usize>(signs: &[[u8; 8]], rest: &[u8], planes: &[Planes]) -> [i32; 2] {
         // SAFETY: as above; the caller has checked the lengths.
         unsafe { x86::dot_avx512::<R>(signs, rest, planes) }
+    }
+
+    #[inline(always)]
+    fn below(numbers: &[f32; BLOCK], limit: f32) -> u32 {
+        // SAFETY: as above.
+        unsafe { x86::below_avx512(numbers, limit) }
     }
 }

@@ -236,7 +236,13 @@ proptest! {
             let packed = BlockFactors::pack(&factors);
             let mut scores = BlockScores::default();
             query.score_block(&list, 1.9, &codes, &packed, &mut scores);
-            let mut signs = vec![];
+            let (mut signs, lower) = (vec![], scores.lower);
+            for (level, limit) in LEVELS.into_iter().zip(lower) {
+                isa::limit(level);
+                let below = scores.below(limit);
+                prop_assert!((0..BLOCK).all(|i| (below >> i & 1 == 1) == (lower[i] < limit)));
+            }
+            isa::limit(Level::Avx512);
             for (slot, single) in singles.iter().enumerate() {
                 block::get(&codes, slot, &mut signs);
                 prop_assert_eq!(&signs, &single.signs);
@@ -293,6 +299,40 @@ fn estimates_have_no_bias_and_the_stated_spread() {
             }
             // 2.9 % of a normal distribution is more than 1.9 deviations below its mean.
             assert!(missed < 30, "{metric:?} {missed}");
+        }
+    }
+}
+
+#[test]
+fn bounds_are_tight() {
+    let mut rng = SmallRng::seed_from_u64(4);
+    // Norms of what codes of normal vectors lose, as a share of the residual's.
+    let shares = [0.76, 0.37, 0.2, 0.11, 0.06, 0.03, 0.015, 0.008];
+    for (bits, share) in (1..).zip(shares) {
+        for metric in METRICS {
+            let dims = 300;
+            let coder = Rabitq::new(metric, dims, bits, 3).unwrap();
+            let [v, q, mut c] = [0; 3].map(|_| normals(&mut rng, dims));
+            if metric == Metric::Cosine {
+                c.iter_mut().for_each(|x| *x /= (dims as f32).sqrt());
+            }
+            let centroid = rotated_centroid(&coder, &c);
+            let (mut x, mut code) = (Rotated::default(), Code::default());
+            assert!(coder.rotate(&v, &mut x));
+            coder.encode(&x, &centroid, &mut code);
+            let query = coder.query(&q);
+            let list = query.list(&centroid);
+            let score = query.score(&list, &code.signs, &code.rest, &code.factors);
+            let bound = query.lower_bound(&list, score, &code.factors);
+            let exact = operator(metric, &q, &v)[0];
+            // Residual and query are about as far from the centroid as from each other.
+            let distance = list.distance * 1.1;
+            let lost = match metric {
+                Metric::L2 => share * distance,
+                Metric::InnerProduct => share * distance * distance,
+                _ => share * distance * 2.0,
+            };
+            assert!(bound >= exact - 2.0 * lost - 1e-4, "{metric:?} {bits} {bound} {exact} {lost}");
         }
     }
 }

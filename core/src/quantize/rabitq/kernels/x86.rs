@@ -278,3 +278,39 @@ unsafe fn levels_avx512<const R: usize>(signs: u64, mut at: *const u8) -> __m512
         levels
     }
 }
+
+/// See [`super::Kernels::below`].
+///
+/// # Safety
+/// For functions compiled for AVX2.
+#[inline(always)]
+pub unsafe fn below_avx2(numbers: &[f32; BLOCK], limit: f32) -> u32 {
+    // SAFETY: loads are of 8 of 32 numbers; the caller vouches for the instruction set.
+    unsafe {
+        let limit = _mm256_set1_ps(limit);
+        let mut mask = 0;
+        for i in 0..4 {
+            let below =
+                _mm256_cmp_ps::<_CMP_LT_OQ>(_mm256_loadu_ps(numbers.as_ptr().add(8 * i)), limit);
+            mask |= (_mm256_movemask_ps(below) as u32) << (8 * i);
+        }
+        mask
+    }
+}
+
+/// See [`super::Kernels::below`].
+///
+/// # Safety
+/// For functions compiled for AVX-512.
+#[inline(always)]
+pub unsafe fn below_avx512(numbers: &[f32; BLOCK], limit: f32) -> u32 {
+    // SAFETY: loads are of 16 of 32 numbers; the caller vouches for the instruction set.
+    unsafe {
+        let limit = _mm512_set1_ps(limit);
+        let low = _mm512_loadu_ps(numbers.as_ptr());
+        let high = _mm512_loadu_ps(numbers.as_ptr().add(16));
+        let low = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(low, limit);
+        let high = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(high, limit);
+        u32::from(low) | u32::from(high) << 16
+    }
+}
