@@ -13,8 +13,10 @@ use crate::types::value::TypeKind;
 /// An index has this many lists times the square root of its rows, unless `lists` was given: then the centroids, which
 /// every scan looks at, and the rows that it looks at cost about the same.
 const LISTS_FACTOR: f64 = 4.0;
-/// Rows that a list should have at least.
+/// Rows that a list should have at least when the index is built.
 const LEAST_LIST_ROWS: u64 = 100;
+/// Rows that a list should have at least later, when those that have grown are split.
+const LEAST_TARGET_ROWS: u64 = 200;
 /// Bits of RaBitQ codes: so many that hardly more rows are fetched from the heap than are returned.
 const BITS: u8 = 7;
 /// Vectors up to this many bytes are kept as they are: the factors of a code are not much shorter.
@@ -93,7 +95,7 @@ impl Plan {
 
     /// Rows that a list should have in an index that was built with so many.
     pub fn target_rows(rows: u64, lists: usize) -> u32 {
-        let target = (rows / lists.max(1) as u64).max(LEAST_LIST_ROWS);
+        let target = (rows / lists.max(1) as u64).max(LEAST_TARGET_ROWS);
         u32::try_from(target).unwrap_or(u32::MAX)
     }
 
@@ -116,7 +118,7 @@ impl Plan {
             groups: 0,
             group_head: NONE,
             lists: 0,
-            target_rows: LEAST_LIST_ROWS as u32,
+            target_rows: LEAST_TARGET_ROWS as u32,
             free_head: NONE,
             free_pages: 0,
             calibration: [0.0; 8],
