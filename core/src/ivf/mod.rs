@@ -3,6 +3,7 @@
 //! [`train`] finds the centroids on a sample, [`Centroids`] assigns rows to lists and finds the lists near a query.
 //! Everything is in memory and owned by the caller; threads come from the pool that the caller passes in.
 
+pub mod calibrate;
 mod centroids;
 pub mod coder;
 mod kmeans;

@@ -69,7 +69,9 @@ pub unsafe extern "C-unwind" fn ambuild(
         let info = info(index, &meta, &model);
         enter(Phase::Cluster);
         let pool = threads::build_pool(threads::build_threads());
-        let centroids = sample.centroids(&info.coder, &pool);
+        let (centroids, calibration) = sample.centroids(&plan, &info.coder, &pool);
+        meta.calibration = calibration;
+        meta.calibrated_lists = centroids.len() as u32;
         enter(Phase::Assign);
         let memory = guc::build_memory_bytes().saturating_sub(2 * centroids.memory_bytes());
         let limit = (memory - memory / BATCHES_SHARE).max(LEAST_SPILL_BYTES);

@@ -1,8 +1,10 @@
 //! The first part of a build: a sample of the table, and the centroids of its lists.
 
 use half::f16;
+use leanstack_core::ivf::calibrate::{Ranking, calibrate};
 use leanstack_core::ivf::coder::{Coder, Repr, store_centroid};
-use leanstack_core::ivf::{self, Centroids};
+use leanstack_core::ivf::{self, Centroids, Geometry, Stopped};
+use leanstack_core::metric::Metric;
 use leanstack_core::quantize::Value;
 use leanstack_core::workers;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -112,29 +114,49 @@ impl Sample {
         sums.iter().map(|sum| (sum / rows as f64) as f32).collect()
     }
 
-    /// Finds the centroids, and gives them as an index stores them. There is at least one.
-    pub fn centroids(self, coder: &Coder, pool: &rayon::ThreadPool) -> Centroids {
+    /// Finds the centroids as an index stores them, at least one, and how many lists a query needs (see
+    /// [`calibrate`]; not for `ivfflat`, whose users say it themselves).
+    pub fn centroids(
+        self,
+        plan: &Plan,
+        coder: &Coder,
+        pool: &rayon::ThreadPool,
+    ) -> (Centroids, [f32; 8]) {
         let (dims, geometry) = (self.dims, coder.geometry());
-        let train = |should_stop: &(dyn Fn() -> bool + Sync)| {
-            ivf::train(&self.rows, dims, self.lists, geometry, SEED, pool, should_stop)
+        let product = plan.metric == Metric::InnerProduct;
+        let ranking = if product { Ranking::Product } else { Ranking::Distance };
+        let find = |should_stop: &(dyn Fn() -> bool + Sync)| {
+            let trained =
+                ivf::train(&self.rows, dims, self.lists, geometry, SEED, pool, should_stop)?;
+            let centroids = stored(trained, dims, geometry);
+            let calibration = if plan.is_flat {
+                [0.0; 8]
+            } else {
+                calibrate(&self.rows, &centroids, ranking, pool, should_stop)?
+            };
+            Ok((centroids, calibration))
         };
-        let trained = workers::call(pool, train, || {
+        let found: Result<_, Stopped> = workers::call(pool, find, || {
             pgrx::check_for_interrupts!();
         });
-        let Ok(trained) = trained else { unreachable!("only a panic stops the clustering") };
-        drop(self.rows);
-        if trained.is_empty() {
-            return Centroids::new(vec![0.0; dims], dims, geometry, &[1]);
-        }
-        let sizes: Vec<u32> = trained.group_sizes().collect();
-        let mut centers = trained.into_centers();
-        let mut stored: Vec<f16> = Vec::new();
-        for center in centers.chunks_exact_mut(dims) {
-            store_centroid(center, &mut stored);
-            center.iter_mut().zip(&stored).for_each(|(x, stored)| *x = stored.to_f32());
-        }
-        Centroids::new(centers, dims, geometry, &sizes)
+        let Ok(found) = found else { unreachable!("only a panic stops the clustering") };
+        found
     }
+}
+
+/// The centroids as they are once they were stored and read again. There is at least one.
+fn stored(trained: Centroids, dims: usize, geometry: Geometry) -> Centroids {
+    if trained.is_empty() {
+        return Centroids::new(vec![0.0; dims], dims, geometry, &[1]);
+    }
+    let sizes: Vec<u32> = trained.group_sizes().collect();
+    let mut centers = trained.into_centers();
+    let mut stored: Vec<f16> = Vec::new();
+    for center in centers.chunks_exact_mut(dims) {
+        store_centroid(center, &mut stored);
+        center.iter_mut().zip(&stored).for_each(|(x, stored)| *x = stored.to_f32());
+    }
+    Centroids::new(centers, dims, geometry, &sizes)
 }
 
 /// How much is clustered.

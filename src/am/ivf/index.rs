@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use leanstack_core::ivf::calibrate::probes;
 use leanstack_core::ivf::coder::{Coder, Repr, Spec};
 use pgrx::pg_sys;
 
@@ -113,13 +114,9 @@ impl Opened {
     }
 
     /// How many lists a scan looks into to find a share of the nearest rows.
-    pub fn adaptive_probes(&self, recall_target: f64) -> usize {
-        let lists = self.meta.lists as usize;
-        if recall_target >= 1.0 {
-            return lists;
-        }
-        let share = (1.0 - recall_target).sqrt();
-        ((lists as f64).sqrt() / (4.0 * share)).ceil().clamp(1.0, lists.max(1) as f64) as usize
+    pub fn probes_for(&self, recall_target: f64) -> usize {
+        let Meta { calibration, calibrated_lists, lists, .. } = &self.meta;
+        probes(calibration, *calibrated_lists as usize, *lists as usize, recall_target)
     }
 
     /// The entry of a list.

@@ -95,12 +95,12 @@ pub struct Meta {
     pub free_head: u32,
     /// Pages on the free list.
     pub free_pages: u32,
-    /// What the build learned about how far to look; see `core/src/ivf`.
+    /// Lists that queries need, see `core/src/ivf/calibrate.rs`; zeros: not known.
     pub calibration: [f32; 8],
     /// Pages of entries, whose blocks follow.
     pub entry_pages: u32,
-    /// Zero.
-    pub unused_too: u32,
+    /// Lists that there were when it learned that.
+    pub calibrated_lists: u32,
 }
 
 const META_BYTES: usize = size_of::<Meta>();

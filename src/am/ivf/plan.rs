@@ -123,7 +123,7 @@ impl Plan {
             free_pages: 0,
             calibration: [0.0; 8],
             entry_pages: 0,
-            unused_too: 0,
+            calibrated_lists: 0,
         }
     }
 }

@@ -137,7 +137,7 @@ impl Plan {
             return Plan { probes, max_probes, strict: false };
         }
         let probes = match guc::ivf_probes() {
-            0 => opened.adaptive_probes(guc::ivf_recall_target()),
+            0 => opened.probes_for(guc::ivf_recall_target()),
             probes => probes,
         };
         let iterative = guc::ivf_iterative_scan();
