@@ -1,6 +1,7 @@
 //! The tests that run inside a server.
 
 mod hnsw;
+mod ivf_build;
 mod pages;
 mod search;
 mod types;

@@ -3,7 +3,7 @@
 
 use super::index::IndexInfo;
 use super::page::{
-    BLOCK_ROWS, CONTINUES, Entry, Kind, Layout, NONE, Packed, ROW_TID_BYTES, TAPE_HEAD_BYTES, Tape,
+    BLOCK_ROWS, CONTINUES, Kind, Layout, NONE, Packed, ROW_TID_BYTES, TAPE_HEAD_BYTES, Tape,
     TapeHead, init_tape_page,
 };
 use crate::storage::Tid;
@@ -128,20 +128,6 @@ impl<'a> Run<'a> {
         }
         set_content_bytes(page, used);
         head.write(page);
-    }
-
-    /// Makes the run the list's only one, as after a build: not what `entry` counts.
-    pub fn enter(&self, blocks: &[u32], entry: &mut Entry) {
-        if self.rows.is_empty() {
-            return;
-        }
-        if self.packed.is_some() {
-            entry.block_head = blocks[0];
-            entry.block_stamp = self.stamp;
-        } else {
-            entry.row_head = blocks[0];
-            entry.row_head_stamp = self.stamp;
-        }
     }
 
     fn code(&self, row: usize) -> &[u8] {
