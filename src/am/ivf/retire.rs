@@ -6,7 +6,7 @@ use pgrx::pg_sys;
 use super::entry::LockedEntry;
 use super::index::Opened;
 use super::page::{
-    BUILDING, CLOSED, ENDS, Entry, FREE, Kind, META_BLOCK, NONE, Packed, Tape, TapeHead,
+    BUILDING, CLOSED, CONTINUES, ENDS, Entry, FREE, Kind, META_BLOCK, NONE, Packed, Tape, TapeHead,
     init_tape_page,
 };
 use super::space::{self, GIVEN_TOGETHER, Room, meta_of, set_free};
@@ -170,8 +170,11 @@ unsafe fn give_ex(relation: pg_sys::Relation, packed: &Packed, list: u32, entry:
     }
 }
 
-/// The ex pages that a page of blocks names.
+/// The ex pages that a page of blocks names; none if it continues an item, as the first page of that names them.
 pub fn ex_refs(packed: &Packed, page: &crate::storage::page::Page) -> Vec<u32> {
+    if TapeHead::read(page, Kind::Blocks).is_none_or(|head| head.flags & CONTINUES != 0) {
+        return Vec::new();
+    }
     let refs = (0..packed.ex_refs()).map(|at| packed.ex_ref(page, at));
     refs.filter(|&block| block != NONE).collect()
 }
