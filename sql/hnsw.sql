@@ -124,3 +124,6 @@ COMMENT ON OPERATOR CLASS bit_jaccard_ops USING hnsw IS 'Jaccard distance, <%>';
 
 COMMENT ON FUNCTION lean.index_check(regclass) IS
     'verifies an hnsw, ivf or ivfflat index against itself and its table; each check is a row, ok when nothing is wrong';
+
+COMMENT ON FUNCTION lean.index_info(regclass) IS
+    'describes an hnsw, ivf or ivfflat index: what it holds, how large it is, and whether building it again is advised';

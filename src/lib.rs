@@ -19,7 +19,11 @@ mod lean {}
 
 extension_sql_file!("../sql/types.sql", name = "types", bootstrap);
 extension_sql_file!("../sql/operators.sql", name = "operators", requires = ["types"]);
-extension_sql_file!("../sql/hnsw.sql", name = "hnsw", requires = ["operators", index_check]);
+extension_sql_file!(
+    "../sql/hnsw.sql",
+    name = "hnsw",
+    requires = ["operators", index_check, index_info]
+);
 extension_sql_file!("../sql/ivf.sql", name = "ivf", requires = ["operators"]);
 
 /// Called when the library is loaded.

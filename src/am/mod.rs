@@ -5,6 +5,7 @@ pub mod check;
 mod cost;
 mod heap;
 pub mod hnsw;
+pub mod info;
 pub mod ivf;
 mod opclass;
 mod options;

@@ -42,6 +42,18 @@ pub fn metric_of_number(number: u8) -> Option<Metric> {
     METRICS.iter().map(|(_, metric)| *metric).find(|metric| *metric as u8 == number)
 }
 
+/// The names of the type and the metric of the opclass of an index.
+///
+/// # Safety
+/// `relation` is an open index.
+pub unsafe fn names(relation: pg_sys::Relation) -> (&'static str, &'static str) {
+    // SAFETY: as the caller promises.
+    let (kind, metric) = unsafe { of(relation) };
+    let kind = KINDS.iter().find(|(_, its)| *its == kind);
+    let metric = METRICS.iter().find(|(_, its)| *its == metric);
+    (kind.map_or("", |(name, _)| name), metric.map_or("", |(name, _)| name))
+}
+
 /// The type and metric of the opclass of an index.
 ///
 /// # Safety

@@ -33,6 +33,25 @@ fn index_check(
     }))
 }
 
+/// Describes an index. What changes meanwhile may or may not be counted.
+///
+/// # Errors
+/// As for [`index_check`].
+#[pg_extern(schema = "lean", volatile, parallel_unsafe)]
+fn index_info(
+    index: PgRelation,
+) -> TableIterator<'static, (name!(property, String), name!(value, String))> {
+    let oid = index.oid();
+    drop(index);
+    // SAFETY: the index is open and locked, and of the access method.
+    let facts = with_index(oid, pg_sys::AccessShareLock, |_, relation| unsafe {
+        if hnsw::is_hnsw(relation) { hnsw::info(relation) } else { ivf::info(relation) }
+    });
+    TableIterator::new(
+        facts.into_rows().into_iter().map(|(property, value)| (property.to_string(), value)),
+    )
+}
+
 /// Opens an index of ours, which the caller must own, and its table. The locks are kept to the end of the transaction.
 fn with_index<T>(
     oid: pg_sys::Oid,
@@ -49,8 +68,7 @@ fn with_index<T>(
         require_owner(oid);
         let heap = pg_sys::table_open(heap_oid, lock);
         let relation = pg_sys::index_open(oid, lock);
-        let has_pages = (*(*relation).rd_rel).relkind == pg_sys::RELKIND_INDEX as std::ffi::c_char;
-        if !has_pages || !(hnsw::is_hnsw(relation) || ivf::is_ivf(relation)) {
+        if !hnsw::is_hnsw(relation) && !ivf::is_ivf(relation) {
             not_ours(oid);
         }
         let seen = look(heap, relation);

@@ -6,6 +6,7 @@ mod check;
 mod cost;
 mod graph;
 mod index;
+mod info;
 mod insert;
 mod lists;
 mod nodes;
@@ -74,6 +75,7 @@ fn descend(graph: &mut PageGraph<'_>, entry: NodeId, level: u8, to: u8) -> Optio
 }
 
 pub use check::check;
+pub use info::info;
 
 /// Whether an index is of this access method: its handler is ours.
 ///

@@ -38,6 +38,7 @@ pub unsafe fn check(heap: pg_sys::Relation, relation: pg_sys::Relation) -> Vec<F
     unsafe {
         let opened = index::open(relation);
         let mut check = Check::new(relation, &opened);
+        check.rows = Some(HashMap::new());
         check.tapes_of_index();
         for list in 0..opened.meta.lists {
             pgrx::check_for_interrupts!();
@@ -45,7 +46,7 @@ pub unsafe fn check(heap: pg_sys::Relation, relation: pg_sys::Relation) -> Vec<F
         }
         check.free_list();
         check.rest();
-        let rows = std::mem::take(&mut check.rows);
+        let rows = check.rows.take().unwrap_or_default();
         let mut findings = check.findings(rows.len());
         let coder = &opened.info.coder;
         let nowhere = vec![0.0; coder.placed_dims()];
@@ -63,7 +64,7 @@ pub unsafe fn check(heap: pg_sys::Relation, relation: pg_sys::Relation) -> Vec<F
     }
 }
 
-/// What every page of an index is used for. The caller keeps writers and vacuum away.
+/// What every page of an index is used for, as far as can be told while others write.
 ///
 /// # Safety
 /// `relation` is the open index.
@@ -84,7 +85,8 @@ struct Check<'a> {
     uses: Vec<Use>,
     /// For each list, where its centroid is, and whether that says that the list was split.
     centroids: HashMap<u32, (u32, u16, bool)>,
-    rows: HashMap<Tid, u32>,
+    /// The list of each row, where that is asked for.
+    rows: Option<HashMap<Tid, u32>>,
     pages: Problems,
     lists: Problems,
     tapes: Problems,
@@ -103,7 +105,7 @@ impl<'a> Check<'a> {
             opened,
             uses: vec![Use::Unreached; blocks as usize],
             centroids: HashMap::new(),
-            rows: HashMap::new(),
+            rows: None,
             pages: Problems::default(),
             lists: Problems::default(),
             tapes: Problems::default(),
@@ -294,8 +296,9 @@ impl<'a> Check<'a> {
             for (block, refs, needed) in ex_pages {
                 self.ex(list, entry, block, &refs, needed);
             }
+            let Some(rows) = &mut self.rows else { return };
             for tid in found {
-                if let Some(other) = self.rows.insert(tid, list) {
+                if let Some(other) = rows.insert(tid, list) {
                     let Tid { block, offset } = tid;
                     self.twice.add(|| format!("row ({block},{offset}) is in {other} and {list}"));
                 }

@@ -9,6 +9,7 @@ mod cost;
 mod encode;
 mod entry;
 mod index;
+mod info;
 mod insert;
 mod list;
 pub mod options;
@@ -32,6 +33,7 @@ use pgrx::prelude::*;
 use crate::am::opclass;
 
 pub use check::check;
+pub use info::info;
 
 /// The table of the access method `ivfflat`.
 #[pg_extern(sql = false)]
