@@ -133,7 +133,7 @@ mod tests {
         run("SELECT lean.index_check('items_v')");
     }
 
-    #[pg_test(error = "memory required is 4 MB, maintenance_work_mem is 1 MB")]
+    #[pg_test(error = "memory required is 5 MB, maintenance_work_mem is 1 MB")]
     fn lists_that_do_not_fit_into_memory_are_refused() {
         create_table("vector", 200, 4_000);
         run("SET LOCAL maintenance_work_mem = '1MB'");

@@ -1,6 +1,7 @@
 //! `CREATE INDEX`: a sample of the table is clustered, the rows are sorted by their nearest centroid, the lists are
 //! written in order, and all pages are logged once.
 
+use leanstack_core::ivf::Centroids;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
@@ -16,7 +17,6 @@ use crate::am::progress;
 use crate::guc;
 use crate::storage::{corrupt, fresh};
 use crate::threads;
-use leanstack_core::ivf::Centroids;
 
 /// Of the memory, the share for rows on their way to their lists; the rest keeps those that have arrived.
 const BATCHES_SHARE: usize = 4;
