@@ -93,6 +93,15 @@ enum Body {
 /// What a query has to do with one list, prepared once for its rows.
 pub struct ListQuery(Option<rabitq::List>);
 
+/// What is asked of a code.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wanted {
+    /// A value below which the operator will not fall.
+    Bound,
+    /// About the operator's value.
+    Estimate,
+}
+
 /// A placed vector on the way to its lists.
 #[derive(Clone, Copy)]
 pub struct Placed<'a> {
@@ -373,22 +382,47 @@ impl Coder {
         }
     }
 
-    /// Below what the operator will not fall for the row of a whole code; the distance itself, but for rounding, if
-    /// [`Coder::is_exact`].
+    /// How far the row of a whole code is, in the units of the operator; both are the distance itself, but for rounding,
+    /// if [`Coder::is_exact`].
     #[inline]
-    pub fn bound(&self, q: &Query, list: &ListQuery, row: &[u8]) -> f64 {
+    pub fn score(&self, wanted: Wanted, q: &Query, list: &ListQuery, row: &[u8]) -> f64 {
         match (&self.kind, &q.body, &list.0) {
             (Kind::Plain(codec), Body::Plain(query), _) => {
                 let Some((factors, code)) = split(row) else { return self.lowest() };
                 let score = codec.score(query, code, &factors);
-                codec.lower_bound(query, score, &factors)
+                match wanted {
+                    Wanted::Bound => codec.lower_bound(query, score, &factors),
+                    Wanted::Estimate => self.in_units(score),
+                }
             }
             (Kind::Rabitq(rabitq), Body::Rabitq(query), Some(list)) => {
                 let Some(parts) = RowParts::new(rabitq, row) else { return self.lowest() };
-                let score = query.score(list, parts.signs, parts.rest, &parts.factors);
-                query.lower_bound(list, score, &parts.factors)
+                self.score_parts(wanted, query, list, &parts)
             }
             _ => self.lowest(),
+        }
+    }
+
+    fn score_parts(
+        &self,
+        wanted: Wanted,
+        query: &rabitq::Query,
+        list: &rabitq::List,
+        parts: &RowParts<'_>,
+    ) -> f64 {
+        let score = query.score(list, parts.signs, parts.rest, &parts.factors);
+        match wanted {
+            Wanted::Bound => query.lower_bound(list, score, &parts.factors),
+            Wanted::Estimate => self.in_units(score),
+        }
+    }
+
+    /// From the score of a code to the units of the operator.
+    fn in_units(&self, score: f32) -> f64 {
+        match self.spec.metric {
+            Metric::L2 => f64::from(score.max(0.0)).sqrt(),
+            Metric::Cosine => 0.5 * f64::from(score),
+            _ => f64::from(score),
         }
     }
 
@@ -420,11 +454,11 @@ impl Coder {
         }
     }
 
-    /// As [`Coder::bound`], for row `at` of a block and what an ex page holds of it.
-    pub fn packed_bound(
+    /// As [`Coder::score`], for row `at` of a block and what an ex page holds of it.
+    pub fn score_packed(
         &self,
-        q: &Query,
-        list: &ListQuery,
+        wanted: Wanted,
+        (q, list): (&Query, &ListQuery),
         block: &[u8],
         at: usize,
         ex: &[u8],
@@ -441,8 +475,9 @@ impl Coder {
         let Some(rest) = rest.get(..rabitq.rest_bytes()) else { return self.lowest() };
         SCRATCH.with_borrow_mut(|(_, code)| {
             block::get(codes, at, &mut code.signs);
-            let score = query.score(list, &code.signs, rest, &factors);
-            query.lower_bound(list, score, &factors)
+            let signs = &code.signs[..];
+            let parts = RowParts { sign_factors: factors, factors, signs, rest };
+            self.score_parts(wanted, query, list, &parts)
         })
     }
 

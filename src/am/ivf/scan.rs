@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use leanstack_core::ivf::coder::{ListQuery, Placed, Query};
+use leanstack_core::ivf::coder::{ListQuery, Placed, Query, Wanted};
 use leanstack_core::quantize::rabitq::block::BlockScores;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -44,7 +44,9 @@ struct Work {
     /// The lists that candidates refer to.
     lists: Vec<Listed>,
     candidates: Queue,
+    /// Whether the executor need not compute the distance.
     exact: bool,
+    wanted: Wanted,
     /// The bound of the row given last.
     last: f32,
     /// Rows with a lower bound come too late.
@@ -174,7 +176,9 @@ impl Work {
             let placed = query.as_ref().map_or(&nowhere[..], |query| &query.placed);
             let router = Router::new(relation, &opened, Placed::query(placed));
             let plan = Plan::new(relation, &opened);
-            let exact = opened.info.is_exact() || options::of(relation).rerank == Rerank::Off;
+            let without_heap = options::of(relation).rerank == Rerank::Off;
+            let exact = opened.info.is_exact() || without_heap;
+            let wanted = if without_heap { Wanted::Estimate } else { Wanted::Bound };
             Work {
                 query,
                 nowhere,
@@ -185,6 +189,7 @@ impl Work {
                 lists: Vec::new(),
                 candidates: Queue::default(),
                 exact,
+                wanted,
                 last: f32::NEG_INFINITY,
                 floor: f32::NEG_INFINITY,
                 ended: false,
@@ -361,7 +366,7 @@ impl Work {
                 block: entry.row_head,
                 stamp: entry.row_head_stamp,
             };
-            let exact = self.exact;
+            let (exact, wanted) = (self.exact, self.wanted);
             reader.for_each_item(head, &layout.rows, |item| {
                 let tid = Tid::read(item.bytes, 0);
                 if !tid.is_some() {
@@ -369,7 +374,7 @@ impl Work {
                 }
                 let bound = scored.map_or(f64::NEG_INFINITY, |(query, list_query)| {
                     let code = &item.bytes[layout.row_code_at()..];
-                    coder.bound(query, list_query, &code[..coder.row_bytes()])
+                    coder.score(wanted, query, list_query, &code[..coder.row_bytes()])
                 });
                 found.add(Candidate::whole(below(bound, exact), tid, number));
             })?;
@@ -390,7 +395,7 @@ impl Work {
             let reader = unsafe { Reader::guessing(relation, &self.opened.recent) };
             let _ = with_code(reader, packed, listed, (at.page, at.at.into()), |block, row, ex| {
                 let block = &block[info.layout.block_code_at()..];
-                bound = info.coder.packed_bound(query, list_query, block, row, ex);
+                bound = info.coder.score_packed(self.wanted, (query, list_query), block, row, ex);
             });
         }
         below(bound, self.exact)
