@@ -119,7 +119,8 @@ pub fn probes(calibration: &[f32; 8], then: usize, lists: usize, target: f64) ->
     let here = (y0 + (y1 - y0) * (x - x0) / (x1 - x0)).exp();
     // With more lists than then, the lists that a query needs grow like their square root.
     let grown = (lists as f64 / then.max(1) as f64).max(1.0).sqrt();
-    ((here * grown).ceil() as usize).clamp(1, lists)
+    // What rounding adds is not a list more.
+    ((here * grown - 1e-6).ceil() as usize).clamp(1, lists)
 }
 
 #[cfg(test)]

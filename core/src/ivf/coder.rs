@@ -525,3 +525,98 @@ pub fn store_centroid(centroid: &[f32], out: &mut Vec<f16>) {
     out.clear();
     out.extend(centroid.iter().map(|&x| f16::from_f32(x.clamp(-65504.0, 65504.0))));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn coder(repr: Repr, bits: u8, metric: Metric, dims: usize) -> Coder {
+        let model = if repr == Repr::Sq8 { vec![0.1; dims] } else { Vec::new() };
+        Coder::new(Spec { repr, bits, metric, dims, seed: 3, model }).unwrap()
+    }
+
+    /// What the SQL operator returns, in double precision.
+    fn distance(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
+        let dot = |a: &[f32], b: &[f32]| -> f64 {
+            a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
+        };
+        match metric {
+            Metric::L2 => (dot(a, a) + dot(b, b) - 2.0 * dot(a, b)).max(0.0).sqrt(),
+            Metric::InnerProduct => -dot(a, b),
+            _ => 1.0 - dot(a, b) / (dot(a, a) * dot(b, b)).sqrt(),
+        }
+    }
+
+    fn vectors() -> impl Strategy<Value = Vec<Vec<f32>>> {
+        (1usize..150).prop_flat_map(|dims| {
+            proptest::collection::vec(proptest::collection::vec(-2.0f32..2.0, dims), 2..36)
+        })
+    }
+
+    proptest! {
+        /// Rows scored whole and from a block agree, are not above the distance, and come back from the block.
+        #[test]
+        fn packed_rows_are_the_rows(
+            vectors in vectors(),
+            bits in 1u8..=8,
+            metric in proptest::sample::select(vec![Metric::L2, Metric::InnerProduct, Metric::Cosine]),
+        ) {
+            let (query, rows) = vectors.split_first().unwrap();
+            let rows = &rows[..rows.len().min(block::BLOCK)];
+            let coder = coder(Repr::Rabitq, bits, metric, query.len());
+            prop_assume!(dense::norm_squared(query) > 1e-3);
+            let mut placed = Vec::new();
+            prop_assert!(coder.place(Value::F32(&rows[0]), &mut placed) || rows[0].iter().all(|x| *x == 0.0));
+            let centroid: Vec<f32> = placed.iter().map(|x| 0.5 * x).collect();
+            let mut codes = Vec::new();
+            for row in rows {
+                let mut code = vec![0; coder.row_bytes()];
+                prop_assume!(coder.place(Value::F32(row), &mut placed));
+                prop_assert!(coder.encode(Value::F32(row), &placed, &centroid, &mut code));
+                codes.push(code);
+            }
+            let mut packed = vec![0; coder.block_bytes()];
+            let slices: Vec<&[u8]> = codes.iter().map(|code| &code[..]).collect();
+            coder.pack(&slices, &mut packed);
+            let q = coder.query(Value::F32(query));
+            let list = coder.list(&q, &centroid);
+            for (at, (row, code)) in rows.iter().zip(&codes).enumerate() {
+                let mut ex = vec![0; coder.ex_bytes()];
+                coder.ex(code, &mut ex);
+                let whole = coder.score(Wanted::Bound, &q, &list, code);
+                let apart = coder.score_packed(Wanted::Bound, (&q, &list), &packed, at, &ex);
+                prop_assert_eq!(whole, apart);
+                prop_assert!(whole <= distance(metric, query, row) + 1e-9, "{whole}");
+                let mut back = vec![0; coder.row_bytes()];
+                prop_assert!(coder.unpack(&packed, at, &ex, &mut back));
+                prop_assert_eq!(&back[FACTORS_BYTES..], &code[FACTORS_BYTES..]);
+                let again = coder.score(Wanted::Estimate, &q, &list, &back);
+                prop_assert_eq!(again, coder.score(Wanted::Estimate, &q, &list, code));
+            }
+        }
+
+        /// Whatever lies on a page, scores are numbers or bounds that are always true.
+        #[test]
+        fn damaged_codes_do_no_harm(
+            bytes in proptest::collection::vec(any::<u8>(), 0..3000),
+            at in 0usize..32,
+            repr in proptest::sample::select(vec![Repr::F32, Repr::F16, Repr::Sq8, Repr::Rabitq]),
+        ) {
+            let coder = coder(repr, 5, Metric::L2, 20);
+            let q = coder.query(Value::F32(&[0.5; 20]));
+            let centroid = vec![0.25; coder.placed_dims()];
+            let list = coder.list(&q, &centroid);
+            let mut out = Vec::new();
+            let _ = coder.score(Wanted::Bound, &q, &list, &bytes);
+            let _ = coder.score(Wanted::Estimate, &q, &list, &bytes);
+            let _ = coder.decode(&bytes, &centroid, &mut out);
+            let mut row = vec![0; coder.row_bytes()];
+            let _ = coder.unpack(&bytes, at, &bytes, &mut row);
+            let _ = coder.score_packed(Wanted::Bound, (&q, &list), &bytes, at, &bytes);
+            let mut scores = block::BlockScores::default();
+            coder.block_bounds(&q, &list, &bytes, &mut scores);
+            prop_assert!(scores.lower.iter().all(|x| !x.is_nan()));
+        }
+    }
+}
