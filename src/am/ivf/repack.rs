@@ -42,16 +42,18 @@ pub unsafe fn maintain(relation: pg_sys::Relation, heap: pg_sys::Relation) -> bo
             pause();
             let list = maker.list;
             changed |= retire::give_back(relation, &maker.opened, list);
-            let entry = maker.opened.entry(relation, list);
-            let due = Due::of(&maker.opened, &entry, target);
-            match due {
-                Due::Nothing => {}
-                Due::Rewrite => maker.rewrite(),
-                Due::Split => split::split(&mut maker),
-            }
+            let mut due = Due::of(&maker.opened, &maker.entry(), target);
             if due != Due::Nothing {
                 changed = true;
                 replaced.push(list);
+            }
+            if due == Due::Split {
+                split::split(&mut maker);
+                // It may not be divisible.
+                due = Due::of(&maker.opened, &maker.entry(), target);
+            }
+            if due == Due::Rewrite {
+                maker.rewrite();
             }
             maker.list += 1;
         }
