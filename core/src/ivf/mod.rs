@@ -8,7 +8,7 @@ mod kmeans;
 mod tiles;
 
 pub use centroids::{Centroids, NearList};
-pub use kmeans::{Stopped, memory_bytes, train};
+pub use kmeans::{ShouldStop, Stopped, memory_bytes, train};
 
 use crate::Metric;
 
