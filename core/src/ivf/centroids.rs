@@ -6,9 +6,9 @@
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use super::Geometry;
 use super::kmeans::{ShouldStop, Stopped};
 use super::tiles::{Best, Panels, insert};
+use super::{Geometry, mean_of};
 use crate::Metric;
 use crate::metric::dense;
 use crate::quantize::{Codec, Factors, Repr, Value};
@@ -69,21 +69,14 @@ impl Centroids {
             starts.push(starts[starts.len() - 1] + size);
         }
         assert_eq!(starts[starts.len() - 1] as usize, count, "groups of all centroids");
-        let mean_of = |centers: &[f32]| {
-            let mut mean = vec![0.0f32; dims];
-            for center in centers.chunks_exact(dims) {
-                mean.iter_mut().zip(center).for_each(|(sum, x)| *sum += x);
-            }
-            let divisor = (centers.len() / dims).max(1) as f32;
-            mean.iter_mut().for_each(|x| *x /= divisor);
-            mean
-        };
         let group_centers = starts
             .windows(2)
-            .flat_map(|ends| mean_of(&centers[ends[0] as usize * dims..ends[1] as usize * dims]))
+            .flat_map(|ends| {
+                mean_of(&centers[ends[0] as usize * dims..ends[1] as usize * dims], dims)
+            })
             .collect();
         // For unit vectors, too, the squared distance is what is wanted.
-        let codec = Codec::new(Repr::Sq8, Metric::L2, dims, mean_of(&centers))
+        let codec = Codec::new(Repr::Sq8, Metric::L2, dims, mean_of(&centers, dims))
             .expect("finite centroids of the right dimensions");
         let (mut codes, mut code, mut factors) = (Vec::new(), Vec::new(), Vec::new());
         for center in centers.chunks_exact(dims) {
