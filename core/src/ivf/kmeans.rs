@@ -20,9 +20,9 @@ use crate::metric::dense;
 /// More lists than this are found in two levels.
 const FLAT_LISTS: usize = 32;
 /// Rows of the sample that are looked at, per list; more do not make better centroids.
-const ROWS_PER_LIST: usize = 64;
+const ROWS_PER_LIST: usize = 40;
 /// Rounds of the upper level, and of the lower.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 4;
 /// Rounds over all lists at the end.
 const FINAL_ROUNDS: usize = 2;
 /// Clusters of the upper level, its own included, in whose lists a row looks for the nearest.
