@@ -2,8 +2,9 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use leanstack_core::ivf::{Centroids, Geometry, NearList, Stopped, train};
-use leanstack_core::metric;
+use leanstack_core::ivf::{Centroids, Geometry, NearList, Probes, Stopped, train};
+use leanstack_core::quantize::rabitq::{Rabitq, Rotated};
+use leanstack_core::{Metric, metric};
 use proptest::prelude::*;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -189,6 +190,40 @@ fn few_lists_are_missed_among_many() {
     }
     assert!(found as f64 >= 0.97 * 20.0 * f64::from(wanted), "{found} of {}", 20 * wanted);
     assert!(f64::from(first as u32) >= 0.97 * f64::from(wanted), "{first} of {wanted}");
+}
+
+#[test]
+fn signs_find_the_lists_that_brute_force_finds() {
+    for metric in [Metric::L2, Metric::InnerProduct, Metric::Cosine] {
+        let (dims, geometry) = (100, metric.into());
+        let coder = Rabitq::new(metric, dims, 5, 3).expect("coder");
+        let mut rotated = Rotated::default();
+        let mut all = Vec::new();
+        let (rows, queries) = {
+            let mut rows = rows(9, 6050, dims, geometry);
+            let queries = rows.split_off(6000 * dims);
+            (rows, queries)
+        };
+        for row in rows.chunks_exact(dims) {
+            assert!(coder.rotate(row, &mut rotated));
+            all.extend_from_slice(&rotated.components);
+        }
+        let centers = trained(&all, coder.padded(), 200, geometry).into_centers();
+        let probes = Probes::new(centers, &coder);
+        let (mut found, mut out, mut every) = (0, Vec::new(), Vec::new());
+        for query in queries.chunks_exact(dims) {
+            let query = coder.query(query);
+            let mut exact: Vec<f64> =
+                (0..200).map(|list| query.list(probes.center(list)).base).collect();
+            exact.sort_by(f64::total_cmp);
+            probes.nearest(&query, usize::MAX, &mut every);
+            assert!(every.iter().map(|probe| probe.near.base).eq(exact.iter().copied()));
+            probes.nearest(&query, 6, &mut out);
+            assert_eq!(out.len(), 6);
+            found += out.iter().filter(|probe| probe.near.base <= exact[5]).count();
+        }
+        assert!(found >= 285, "{metric:?}: {found} of 300");
+    }
 }
 
 proptest! {

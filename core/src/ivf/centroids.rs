@@ -6,24 +6,22 @@
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use super::Geometry;
-use super::kmeans::{ShouldStop, Stopped, Trainer};
+use super::kmeans::{ShouldStop, Stopped};
 use super::tiles::{Best, Panels, insert};
+use super::{Geometry, mean_of};
 use crate::Metric;
 use crate::metric::dense;
 use crate::quantize::{Codec, Factors, Repr, Value};
 
 /// Rows are compared with all of so many centroids, or with the groups nearest to them of more.
-pub(super) const FLAT_ASSIGN: usize = 512;
+const FLAT_ASSIGN: usize = 256;
 /// Groups that a row is compared with then.
-const ASSIGN_GROUPS: usize = 8;
+const ASSIGN_GROUPS: usize = 6;
 /// A query looks at all of so many centroids.
-const FLAT_SEARCH: usize = 384;
+const FLAT_SEARCH: usize = 2048;
 /// Of more, it looks at this share, and at so many times the lists that it asks for.
 const SEARCH_SHARE: usize = 8;
 const SEARCH_TIMES: usize = 6;
-/// Rounds of clustering the centroids.
-const GROUP_ROUNDS: usize = 4;
 /// Rows in one piece of work of an assignment by groups: enough for each group to have full tiles.
 const PIECE_ROWS: usize = 4096;
 
@@ -71,21 +69,14 @@ impl Centroids {
             starts.push(starts[starts.len() - 1] + size);
         }
         assert_eq!(starts[starts.len() - 1] as usize, count, "groups of all centroids");
-        let mean_of = |centers: &[f32]| {
-            let mut mean = vec![0.0f32; dims];
-            for center in centers.chunks_exact(dims) {
-                mean.iter_mut().zip(center).for_each(|(sum, x)| *sum += x);
-            }
-            let divisor = (centers.len() / dims).max(1) as f32;
-            mean.iter_mut().for_each(|x| *x /= divisor);
-            mean
-        };
         let group_centers = starts
             .windows(2)
-            .flat_map(|ends| mean_of(&centers[ends[0] as usize * dims..ends[1] as usize * dims]))
+            .flat_map(|ends| {
+                mean_of(&centers[ends[0] as usize * dims..ends[1] as usize * dims], dims)
+            })
             .collect();
         // For unit vectors, too, the squared distance is what is wanted.
-        let codec = Codec::new(Repr::Sq8, Metric::L2, dims, mean_of(&centers))
+        let codec = Codec::new(Repr::Sq8, Metric::L2, dims, mean_of(&centers, dims))
             .expect("finite centroids of the right dimensions");
         let (mut codes, mut code, mut factors) = (Vec::new(), Vec::new(), Vec::new());
         for center in centers.chunks_exact(dims) {
@@ -93,32 +84,6 @@ impl Centroids {
             codes.extend_from_slice(&code);
         }
         Centroids { dims, geometry, centers, starts, group_centers, codec, codes, factors }
-    }
-
-    /// Puts centroids into groups, which changes their order. Runs inside a pool.
-    pub(super) fn grouped(
-        centers: Vec<f32>,
-        dims: usize,
-        geometry: Geometry,
-        should_stop: ShouldStop<'_>,
-    ) -> Result<Centroids, Stopped> {
-        let count = centers.len() / dims;
-        if count <= FLAT_SEARCH {
-            let sizes = if count == 0 { vec![] } else { vec![count as u32] };
-            return Ok(Centroids::new(centers, dims, geometry, &sizes));
-        }
-        let trainer = Trainer { rows: &centers, dims, geometry, should_stop };
-        let ids: Vec<u32> = (0..count as u32).collect();
-        let groups = (count as f64).sqrt().round() as usize;
-        let tops = trainer.lloyd(&ids, groups, GROUP_ROUNDS, count as u64)?;
-        let nearest = trainer.flat(&ids, &tops)?;
-        let mut order = ids;
-        order.sort_by_key(|&at| (nearest[at as usize], at));
-        let mut sizes = vec![0; groups];
-        nearest.iter().for_each(|&group| sizes[group as usize] += 1);
-        sizes.retain(|&size| size > 0);
-        let ordered = order.iter().flat_map(|&at| &centers[at as usize * dims..][..dims]);
-        Ok(Centroids::new(ordered.copied().collect(), dims, geometry, &sizes))
     }
 
     /// How many lists there are.

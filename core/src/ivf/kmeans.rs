@@ -12,24 +12,24 @@ use rand::{Rng, SeedableRng};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
+use super::Geometry;
 use super::centroids::Centroids;
 use super::tiles::{Best, Panels};
-use super::{Geometry, NearList};
 use crate::metric::dense;
 
 /// More lists than this are found in two levels.
 const FLAT_LISTS: usize = 32;
 /// Rows of the sample that are looked at, per list; more do not make better centroids.
-const ROWS_PER_LIST: usize = 64;
+const ROWS_PER_LIST: usize = 40;
 /// Rounds of the upper level, and of the lower.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 4;
 /// Rounds over all lists at the end.
 const FINAL_ROUNDS: usize = 2;
-/// Attempts to fill lists that no row is nearest to, for which the rows are assigned anew: where there are many rows a
-/// list, losing one is nothing to a round over all.
-const REPAIRS: usize = 1;
-const SMALL_REPAIRS: usize = 16;
-const SMALL_ROWS_PER_LIST: usize = 8;
+/// Clusters of the upper level, its own included, in whose lists a row looks for the nearest.
+const NEAR_TOPS: usize = 4;
+/// Where so few pairs of rows and lists make it cheap, rows look in all lists, and more rounds try to fill every list.
+const SMALL_PAIRS: usize = 1 << 20;
+const SMALL_ROUNDS: usize = 16;
 /// A list is split when it has this many times the mean, and given up when it has less than the mean by as much.
 const IMBALANCE: f64 = 2.0;
 /// Distances below this share of a row's square come from rounding.
@@ -46,7 +46,7 @@ pub type ShouldStop<'a> = &'a (dyn Fn() -> bool + Sync);
 /// Bytes that [`train`] takes at most, besides the rows.
 pub fn memory_bytes(rows: usize, dims: usize, lists: usize) -> usize {
     let rows = rows.min(lists.saturating_mul(ROWS_PER_LIST));
-    let per_row = size_of::<[NearList; 2]>() + size_of::<Best>() + 3 * size_of::<u32>();
+    let per_row = 10 * size_of::<u32>();
     // The centroids, the next ones, both packed for tiles, and as bytes.
     rows * per_row + lists * dims * 5 * size_of::<f32>()
 }
@@ -66,105 +66,173 @@ pub fn train(
     assert!(dims > 0 && rows.len().is_multiple_of(dims), "whole rows");
     pool.install(|| {
         let trainer = Trainer { rows, dims, geometry, should_stop };
-        let centers = trainer.train(lists, seed)?;
-        Centroids::grouped(centers, dims, geometry, should_stop)
+        let found = trainer.train(lists, seed)?;
+        let (centers, group_sizes) = found.by_top(dims);
+        Ok(Centroids::new(centers, dims, geometry, &group_sizes))
     })
 }
 
 /// Runs inside the pool.
-pub(super) struct Trainer<'a> {
-    pub rows: &'a [f32],
-    pub dims: usize,
-    pub geometry: Geometry,
-    pub should_stop: ShouldStop<'a>,
+struct Trainer<'a> {
+    rows: &'a [f32],
+    dims: usize,
+    geometry: Geometry,
+    should_stop: ShouldStop<'a>,
+}
+
+/// Centers, and for each the cluster of the upper level that it belongs to.
+struct Lists {
+    centers: Vec<f32>,
+    tops: Vec<u32>,
+}
+
+impl Lists {
+    /// Leaves out the lists that are not `wanted`.
+    fn keep(&mut self, dims: usize, wanted: impl Fn(usize) -> bool) {
+        let kept: Vec<usize> = (0..self.tops.len()).filter(|&list| wanted(list)).collect();
+        self.centers = gather(&self.centers, dims, &kept);
+        self.tops = kept.iter().map(|&list| self.tops[list]).collect();
+    }
+
+    /// The centers cluster by cluster, and how many each has.
+    fn by_top(&self, dims: usize) -> (Vec<f32>, Vec<u32>) {
+        let mut order: Vec<usize> = (0..self.tops.len()).collect();
+        order.sort_by_key(|&list| (self.tops[list], list));
+        let mut sizes = vec![0; self.tops.iter().max().map_or(0, |&top| top as usize + 1)];
+        self.tops.iter().for_each(|&top| sizes[top as usize] += 1);
+        sizes.retain(|&size| size > 0);
+        (gather(&self.centers, dims, &order), sizes)
+    }
+
+    fn center(&self, dims: usize, list: usize) -> &[f32] {
+        &self.centers[list * dims..][..dims]
+    }
+
+    /// Puts the center of `list` on a row that has been in the list `from`; a new list, if it is past the last.
+    fn place(&mut self, list: usize, row: &[f32], from: usize) {
+        let top = self.tops[from];
+        if list < self.tops.len() {
+            self.centers[list * row.len()..][..row.len()].copy_from_slice(row);
+            self.tops[list] = top;
+        } else {
+            self.centers.extend_from_slice(row);
+            self.tops.push(top);
+        }
+    }
+}
+
+fn gather(centers: &[f32], dims: usize, lists: &[usize]) -> Vec<f32> {
+    lists.iter().flat_map(|&list| &centers[list * dims..][..dims]).copied().collect()
+}
+
+/// The upper level: the rows of each cluster, and the clusters nearest to it, itself the first.
+struct Upper {
+    members: Members,
+    near: Vec<Vec<u32>>,
 }
 
 impl Trainer<'_> {
-    fn train(&self, lists: usize, seed: u64) -> Result<Vec<f32>, Stopped> {
+    fn train(&self, lists: usize, seed: u64) -> Result<Lists, Stopped> {
         let ids = sample(self.rows.len() / self.dims, lists.saturating_mul(ROWS_PER_LIST), seed);
         let lists = lists.min(ids.len());
         if lists == 0 {
-            return Ok(Vec::new());
+            return Ok(Lists { centers: Vec::new(), tops: Vec::new() });
         }
-        let mut centers = if lists <= FLAT_LISTS {
-            self.lloyd(&ids, lists, ROUNDS, seed)?
-        } else {
-            self.two_levels(&ids, lists, seed)?
-        };
-        for round in 1..=FINAL_ROUNDS {
-            let nearest = self.nearest(&ids, &mut centers)?;
-            let members = Members::new(&ids, &nearest, centers.len() / self.dims);
-            if round < FINAL_ROUNDS {
-                centers = self.means(&members, &centers)?;
-                self.balance(&members, &mut centers, seed ^ round as u64);
-                self.fill(&members, &mut centers, lists, seed);
-            } else {
-                centers = self.means(&members, &centers)?;
+        let small = ids.len() * lists <= SMALL_PAIRS;
+        let rounds = if small { SMALL_ROUNDS } else { FINAL_ROUNDS };
+        let upper = self.upper(&ids, lists, small, seed)?;
+        let mut found = self.lower(&upper.members, lists, seed)?;
+        for round in 1.. {
+            let members = self.members(&upper, &found)?;
+            if round > rounds || round > FINAL_ROUNDS && members.all_filled(lists) {
+                found.keep(self.dims, |list| !members.of(list).is_empty());
+                return Ok(found);
+            }
+            found.centers = self.means(&members, &found.centers)?;
+            if round < rounds {
+                self.balance(&members, &mut found, seed ^ round as u64);
+                self.fill(&members, &mut found, lists, seed ^ round as u64);
             }
         }
-        self.without_empty(&ids, centers, lists)
+        unreachable!("the last round returns")
     }
 
     /// Lloyd's rounds from random rows.
-    pub fn lloyd(
-        &self,
-        ids: &[u32],
-        lists: usize,
-        rounds: usize,
-        seed: u64,
-    ) -> Result<Vec<f32>, Stopped> {
+    fn lloyd(&self, ids: &[u32], lists: usize, seed: u64) -> Result<Vec<f32>, Stopped> {
         let mut rng = StdRng::seed_from_u64(seed);
         let lists = lists.min(ids.len());
         let chosen = index::sample(&mut rng, ids.len(), lists);
-        let mut centers: Vec<f32> =
-            chosen.iter().flat_map(|at| self.row(ids[at])).copied().collect();
-        for round in 0..rounds {
-            let nearest = self.flat(ids, &centers)?;
-            let members = Members::new(ids, &nearest, lists);
-            centers = self.means(&members, &centers)?;
-            if round + 1 < rounds {
-                self.fill(&members, &mut centers, lists, seed ^ round as u64);
+        let centers = chosen.iter().flat_map(|at| self.row(ids[at])).copied().collect();
+        let mut found = Lists { centers, tops: vec![0; lists] };
+        for round in 1..=ROUNDS {
+            let members = Members::new(ids, &self.flat(ids, &found.centers)?, lists);
+            found.centers = self.means(&members, &found.centers)?;
+            if round < ROUNDS {
+                self.fill(&members, &mut found, lists, seed ^ round as u64);
             }
         }
-        Ok(centers)
+        Ok(found.centers)
     }
 
-    fn two_levels(&self, ids: &[u32], lists: usize, seed: u64) -> Result<Vec<f32>, Stopped> {
-        let upper = (lists as f64).sqrt().round() as usize;
-        let some = sample(ids.len(), upper * ROWS_PER_LIST, seed ^ 1);
+    fn upper(&self, ids: &[u32], lists: usize, all: bool, seed: u64) -> Result<Upper, Stopped> {
+        if lists <= FLAT_LISTS {
+            return Ok(Upper {
+                members: Members::new(ids, &vec![0; ids.len()], 1),
+                near: vec![vec![0]],
+            });
+        }
+        let count = (lists as f64).sqrt().round() as usize;
+        let some = sample(ids.len(), count * ROWS_PER_LIST, seed ^ 1);
         let some: Vec<u32> = some.iter().map(|&at| ids[at as usize]).collect();
-        let tops = self.lloyd(&some, upper, ROUNDS, seed)?;
-        let nearest = self.flat(ids, &tops)?;
-        let members = Members::new(ids, &nearest, tops.len() / self.dims);
-        let shares = shares(&members.sizes(), lists);
+        let tops = self.lloyd(&some, count, seed)?;
+        let members = Members::new(ids, &self.flat(ids, &tops)?, count);
+        let near = tops.chunks_exact(self.dims).map(|top| {
+            let others = tops.chunks_exact(self.dims).zip(0..);
+            let mut near: Vec<(f32, u32)> =
+                others.map(|(other, at)| (dense::l2_squared(top, other), at)).collect();
+            near.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+            near.truncate(if all { count } else { NEAR_TOPS });
+            near.into_iter().map(|(_, at)| at).collect()
+        });
+        Ok(Upper { members, near: near.collect() })
+    }
+
+    /// Divides each cluster of the upper level into its share of the lists.
+    fn lower(&self, upper: &Members, lists: usize, seed: u64) -> Result<Lists, Stopped> {
+        let shares = shares(&upper.sizes(), lists);
         let parts: Result<Vec<Vec<f32>>, Stopped> = (0..shares.len())
             .into_par_iter()
             .map(|top| {
                 let seed = seed.wrapping_add(top as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-                self.lloyd(members.of(top), shares[top], ROUNDS, seed)
+                self.lloyd(upper.of(top), shares[top], seed)
             })
             .collect();
-        Ok(parts?.concat())
+        let tops = shares.iter().zip(0..).flat_map(|(&share, top)| std::iter::repeat_n(top, share));
+        Ok(Lists { centers: parts?.concat(), tops: tops.collect() })
+    }
+
+    /// The rows to which each list is the nearest, among the lists of the clusters near their own.
+    fn members(&self, upper: &Upper, found: &Lists) -> Result<Members, Stopped> {
+        let nearest: Result<Vec<Vec<u32>>, Stopped> = (0..upper.near.len())
+            .into_par_iter()
+            .map(|top| {
+                let near = |list: &usize| upper.near[top].contains(&found.tops[*list]);
+                let lists: Vec<usize> = (0..found.tops.len()).filter(near).collect();
+                let centers = gather(&found.centers, self.dims, &lists);
+                let mut nearest = self.flat(upper.members.of(top), &centers)?;
+                nearest.iter_mut().for_each(|at| *at = lists[*at as usize] as u32);
+                Ok(nearest)
+            })
+            .collect();
+        Ok(Members::new(&upper.members.ids, &nearest?.concat(), found.tops.len()))
     }
 
     fn row(&self, id: u32) -> &[f32] {
         &self.rows[id as usize * self.dims..][..self.dims]
     }
 
-    /// The nearest center of each row: of all, or, of many, most likely so. May change the order of the centers.
-    fn nearest(&self, ids: &[u32], centers: &mut Vec<f32>) -> Result<Vec<u32>, Stopped> {
-        if centers.len() / self.dims <= super::centroids::FLAT_ASSIGN {
-            return self.flat(ids, centers);
-        }
-        let all = std::mem::take(centers);
-        let centroids = Centroids::grouped(all, self.dims, self.geometry, self.should_stop)?;
-        let near = centroids.assign_ids(self.rows, ids, self.should_stop)?;
-        *centers = centroids.into_centers();
-        Ok(near.iter().map(|near| near[0].list).collect())
-    }
-
     /// The nearest center of each row.
-    pub fn flat(&self, ids: &[u32], centers: &[f32]) -> Result<Vec<u32>, Stopped> {
+    fn flat(&self, ids: &[u32], centers: &[f32]) -> Result<Vec<u32>, Stopped> {
         let panels = Panels::new(centers, self.dims, self.geometry);
         let block = panels.block_rows();
         let mut nearest = vec![0; ids.len()];
@@ -215,7 +283,7 @@ impl Trainer<'_> {
     }
 
     /// Moves the centers of the smallest lists into the largest.
-    fn balance(&self, members: &Members, centers: &mut [f32], seed: u64) {
+    fn balance(&self, members: &Members, found: &mut Lists, seed: u64) {
         let sizes = members.sizes();
         let mean = sizes.iter().sum::<usize>() as f64 / sizes.len() as f64;
         let mut order: Vec<usize> = (0..sizes.len()).collect();
@@ -225,41 +293,33 @@ impl Trainer<'_> {
             if sizes[large] as f64 <= IMBALANCE * mean || sizes[small] as f64 >= mean / IMBALANCE {
                 break;
             }
-            let center = &centers[large * self.dims..][..self.dims];
-            let apart = self.member_apart(members.of(large), center, &mut rng);
-            if let Some(id) = apart {
-                centers[small * self.dims..][..self.dims].copy_from_slice(self.row(id));
+            let center = found.center(self.dims, large);
+            if let Some(id) = self.member_apart(members.of(large), center, &mut rng) {
+                found.place(small, self.row(id), large);
             }
         }
     }
 
     /// Puts the centers of empty lists, and those that are missing, on rows of the largest lists: at most one of each, so
-    /// that they differ. Returns how many.
-    fn fill(&self, members: &Members, centers: &mut Vec<f32>, lists: usize, seed: u64) -> usize {
+    /// that they differ.
+    fn fill(&self, members: &Members, found: &mut Lists, lists: usize, seed: u64) {
         let count = members.len();
-        let empty: Vec<usize> = (0..count).filter(|&list| members.of(list).is_empty()).collect();
-        let wanted = empty.len() + lists - count;
-        if wanted == 0 {
-            return 0;
+        let empty = (0..count).filter(|&list| members.of(list).is_empty());
+        let wanted: Vec<usize> = empty.chain(count..lists).collect();
+        if wanted.is_empty() {
+            return;
         }
         let mut order: Vec<usize> = (0..count).collect();
         order.sort_by_key(|&list| (Reverse(members.of(list).len()), list));
         let mut rng = StdRng::seed_from_u64(seed);
-        let split = order.iter().filter_map(|&list| {
-            let center = &centers[list * self.dims..][..self.dims];
-            self.member_apart(members.of(list), center, &mut rng)
+        let apart = order.iter().filter_map(|&from| {
+            let center = found.center(self.dims, from);
+            Some((self.member_apart(members.of(from), center, &mut rng)?, from))
         });
-        let chosen: Vec<u32> = split.take(wanted).collect();
-        let mut empty = empty.into_iter();
-        for &id in &chosen {
-            match empty.next() {
-                Some(list) => {
-                    centers[list * self.dims..][..self.dims].copy_from_slice(self.row(id));
-                }
-                None => centers.extend_from_slice(self.row(id)),
-            }
+        let chosen: Vec<(u32, usize)> = apart.take(wanted.len()).collect();
+        for (list, (id, from)) in wanted.into_iter().zip(chosen) {
+            found.place(list, self.row(id), from);
         }
-        chosen.len()
     }
 
     /// A row of the list that is not where its center is: one of a few at random, or else the farthest.
@@ -279,28 +339,6 @@ impl Trainer<'_> {
         let row = self.row(id);
         let apart = dense::l2_squared(row, center);
         if apart > ROUNDING * dense::dot(row, row) { apart } else { 0.0 }
-    }
-
-    /// Fills lists that are nobody's nearest, and leaves out those that cannot be filled.
-    fn without_empty(
-        &self,
-        ids: &[u32],
-        mut centers: Vec<f32>,
-        lists: usize,
-    ) -> Result<Vec<f32>, Stopped> {
-        let small = ids.len() < lists * SMALL_ROWS_PER_LIST;
-        let repairs = if small { SMALL_REPAIRS } else { REPAIRS };
-        for repair in 0.. {
-            let nearest = self.nearest(ids, &mut centers)?;
-            let members = Members::new(ids, &nearest, centers.len() / self.dims);
-            if repair < repairs && self.fill(&members, &mut centers, lists, repair as u64) > 0 {
-                continue;
-            }
-            let taken = (0..members.len()).filter(|&list| !members.of(list).is_empty());
-            let taken = taken.flat_map(|list| &centers[list * self.dims..][..self.dims]);
-            return Ok(taken.copied().collect());
-        }
-        unreachable!("the last attempt returns")
     }
 }
 
@@ -328,6 +366,11 @@ impl Members {
 
     fn len(&self) -> usize {
         self.starts.len() - 1
+    }
+
+    /// Whether there are `lists` lists, and each has rows.
+    fn all_filled(&self, lists: usize) -> bool {
+        self.len() == lists && (0..lists).all(|list| !self.of(list).is_empty())
     }
 
     fn of(&self, list: usize) -> &[u32] {

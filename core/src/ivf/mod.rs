@@ -1,16 +1,20 @@
 //! Inverted lists: rows grouped by their nearest centroid, so that a query looks into a few groups only.
 //!
 //! [`train`] finds the centroids on a sample, [`Centroids`] assigns rows to lists and finds the lists near a query.
+//! Where rows are coded by RaBitQ, all of it is best done on rotated rows, which have the same distances: then the
+//! centroids are at hand as the codes need them, and [`Probes`] finds the lists near a query by signs.
 //! Everything is in memory and owned by the caller; threads come from the pool that the caller passes in.
 
 pub mod calibrate;
 mod centroids;
 pub mod coder;
 mod kmeans;
+mod probe;
 mod tiles;
 
 pub use centroids::{Centroids, NearList};
-pub use kmeans::{Stopped, memory_bytes, train};
+pub use kmeans::{ShouldStop, Stopped, memory_bytes, train};
+pub use probe::{Probe, Probes};
 
 use crate::Metric;
 
@@ -31,4 +35,15 @@ impl From<Metric> for Geometry {
             Metric::L2 | Metric::L1 | Metric::Hamming | Metric::Jaccard => Geometry::Euclidean,
         }
     }
+}
+
+/// The mean of rows of `dims` numbers.
+fn mean_of(rows: &[f32], dims: usize) -> Vec<f32> {
+    let mut mean = vec![0.0f32; dims];
+    for row in rows.chunks_exact(dims) {
+        mean.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+    }
+    let divisor = (rows.len() / dims).max(1) as f32;
+    mean.iter_mut().for_each(|x| *x /= divisor);
+    mean
 }

@@ -256,9 +256,16 @@ fn unit(v: &[f32]) -> Vec<f32> {
     v.iter().map(|&x| (f64::from(x) * inverse) as f32).collect()
 }
 
-/// Where the least number is, the first of equal ones; 0 where none is less than infinity.
+/// Where the least of whole blocks of numbers is, the first of equal ones; 0 where none is less than
+/// infinity.
 fn first_least(distances: &[f32]) -> usize {
-    let least = distances.iter().fold(f32::INFINITY, |least, &x| if x < least { x } else { least });
+    let mut lanes = [f32::INFINITY; LANES];
+    for block in distances.as_chunks::<LANES>().0 {
+        for i in 0..LANES {
+            lanes[i] = if block[i] < lanes[i] { block[i] } else { lanes[i] };
+        }
+    }
+    let least = lanes.iter().fold(f32::INFINITY, |least, x| least.min(*x));
     distances.iter().position(|&x| x == least).unwrap_or(0)
 }
 
@@ -292,20 +299,42 @@ fn products_kernel<I: Isa>(_: I, v: &[f32], centers: &[f32], out: &mut [f32]) {
 fn for_centers<I: Isa, const TERM: usize>(v: &[f32], centers: &[f32], out: &mut [f32]) {
     let count = out.len();
     assert_eq!(centers.len(), v.len() * count, "centers of as many dimensions as the part");
-    let (blocks, _) = out.as_chunks_mut::<LANES>();
-    for (at, block) in blocks.iter_mut().enumerate() {
-        let mut sum = I::splat(0.0);
-        for d in 0..v.len() {
-            let Some(center) = centers[d * count + at * LANES..].first_chunk() else { continue };
-            let (x, center) = (I::splat(v[d]), I::load(center));
+    // 64 centers at a time, where there are as many: an addition waits for the one before.
+    let (many, few) = out.as_chunks_mut::<{ 4 * LANES }>();
+    let done = many.len() * 4 * LANES;
+    for (at, out) in many.iter_mut().enumerate() {
+        some_centers::<I, TERM, 4>(v, &centers[at * 4 * LANES..], count, out);
+    }
+    for (at, out) in few.chunks_exact_mut(LANES).enumerate() {
+        some_centers::<I, TERM, 1>(v, &centers[done + at * LANES..], count, out);
+    }
+}
+
+/// The sums of the first `N` blocks of the `count` centers that `centers` has a row of for each
+/// dimension.
+#[inline(always)]
+fn some_centers<I: Isa, const TERM: usize, const N: usize>(
+    v: &[f32],
+    centers: &[f32],
+    count: usize,
+    out: &mut [f32],
+) {
+    let mut sums = [I::splat(0.0); N];
+    for d in 0..v.len() {
+        let x = I::splat(v[d]);
+        let (row, _) = centers[d * count..][..N * LANES].as_chunks::<LANES>();
+        for i in 0..N {
+            let center = I::load(&row[i]);
             let difference = I::sub(x, center);
-            sum = match TERM {
-                0 => I::fma(difference, difference, sum),
-                1 => I::add(sum, I::abs(difference)),
-                _ => I::sub(sum, I::mul(x, center)),
+            sums[i] = match TERM {
+                0 => I::fma(difference, difference, sums[i]),
+                1 => I::add(sums[i], I::abs(difference)),
+                _ => I::sub(sums[i], I::mul(x, center)),
             };
         }
-        *block = I::store(sum);
+    }
+    for (out, sum) in out.chunks_exact_mut(LANES).zip(sums) {
+        out.copy_from_slice(&I::store(sum));
     }
 }
 

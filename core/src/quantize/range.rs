@@ -230,38 +230,48 @@ fn sums<I: Isa, const TERM: usize>(
     out: &mut [f32; 2],
 ) {
     let mut sums = [I::splat(0.0); 2];
-    let mut at = 0;
-    while at < code.len() {
+    let (q, q_tail) = q.as_chunks::<LANES>();
+    let (lo, lo_tail) = lo.as_chunks::<LANES>();
+    let (step, step_tail) = step.as_chunks::<LANES>();
+    let (code, code_tail) = code.as_chunks::<LANES>();
+    for i in 0..code.len().min(q.len()).min(lo.len()).min(step.len()) {
+        add::<I, TERM>(&mut sums, &q[i], &lo[i], &step[i], &code[i]);
+    }
+    if !code_tail.is_empty() {
         // Past the end a query of zeros meets decoded zeros.
         let mut blocks = [[0.0f32; LANES]; 3];
         let mut bytes = [0x80u8; LANES];
-        let span = (code.len() - at).min(LANES);
-        if span == LANES {
-            blocks[0].copy_from_slice(&q[at..at + LANES]);
-            blocks[1].copy_from_slice(&lo[at..at + LANES]);
-            blocks[2].copy_from_slice(&step[at..at + LANES]);
-            bytes.copy_from_slice(&code[at..at + LANES]);
-        } else {
-            blocks[0][..span].copy_from_slice(&q[at..]);
-            blocks[1][..span].copy_from_slice(&lo[at..]);
-            blocks[2][..span].copy_from_slice(&step[at..]);
-            bytes[..span].copy_from_slice(&code[at..]);
+        for i in 0..code_tail.len() {
+            (blocks[0][i], blocks[1][i], blocks[2][i]) = (q_tail[i], lo_tail[i], step_tail[i]);
+            bytes[i] = code_tail[i];
         }
-        for byte in &mut bytes {
-            *byte ^= 0x80;
-        }
-        let decoded = I::fma(I::load_bytes(&bytes), I::load(&blocks[2]), I::load(&blocks[1]));
-        let query = I::load(&blocks[0]);
-        let difference = I::sub(query, decoded);
-        match TERM {
-            0 => sums[0] = I::fma(difference, difference, sums[0]),
-            1 => sums[0] = I::add(sums[0], I::abs(difference)),
-            _ => {
-                sums[0] = I::fma(query, decoded, sums[0]);
-                sums[1] = I::fma(decoded, decoded, sums[1]);
-            }
-        }
-        at += span;
+        add::<I, TERM>(&mut sums, &blocks[0], &blocks[1], &blocks[2], &bytes);
     }
     *out = [I::total(sums[0]), I::total(sums[1])];
+}
+
+/// Adds the terms of a block.
+#[inline(always)]
+fn add<I: Isa, const TERM: usize>(
+    sums: &mut [I::Lanes; 2],
+    q: &[f32; LANES],
+    lo: &[f32; LANES],
+    step: &[f32; LANES],
+    code: &[u8; LANES],
+) {
+    let mut levels = *code;
+    for i in 0..LANES {
+        levels[i] ^= 0x80;
+    }
+    let decoded = I::fma(I::load_bytes(&levels), I::load(step), I::load(lo));
+    let query = I::load(q);
+    let difference = I::sub(query, decoded);
+    match TERM {
+        0 => sums[0] = I::fma(difference, difference, sums[0]),
+        1 => sums[0] = I::add(sums[0], I::abs(difference)),
+        _ => {
+            sums[0] = I::fma(query, decoded, sums[0]);
+            sums[1] = I::fma(decoded, decoded, sums[1]);
+        }
+    }
 }
