@@ -53,6 +53,7 @@ pub unsafe fn maintain(relation: pg_sys::Relation, heap: pg_sys::Relation) -> bo
                 due = Due::of(&maker.opened, &maker.entry(), target);
             }
             if due == Due::Rewrite {
+                retire::give_back(relation, &maker.opened, list);
                 maker.rewrite();
             }
             maker.list += 1;
