@@ -18,6 +18,8 @@ from server import Server
 
 OPERATORS = {"l2": "<->", "cosine": "<=>", "ip": "<#>"}
 INDEX = "items_v_idx"
+# The setting by which a search with each access method takes more time and finds more.
+EFFORTS = {"hnsw": "hnsw.ef_search", "ivfflat": "ivfflat.probes", "ivf": "ivf.recall_target"}
 # Rows of one COPY message; bounds the memory of a load.
 COPY_ROWS = 2_000
 
@@ -35,19 +37,35 @@ class Bench:
         self.schema = data.key
         # Random plans are no part of the comparison: JIT would start for some ef and not for others.
         self.settings = {"jit": "off", "enable_seqscan": "off", **options.settings}
+        self.access_method = options.index if engine == "leanstack" else options.peer_index
+        self.effort = EFFORTS[self.access_method]
         self.result = {"engine": engine, "dataset": data.name, "metric": data.metric, "rows": len(data.base)}
+        self.result |= {"access_method": self.access_method, "effort": self.effort}
         self.result |= {"dimensions": data.base.shape[1], "server": server.version(), "points": []}
         with server.connect(self.database) as connection:
             self.result["extension_version"] = connection.execute(
                 "SELECT extversion FROM pg_extension WHERE extname IN ('leanstack', 'vector')"
             ).fetchone()[0]
 
-    def connect(self, ef: int | None = None):
-        """A session with the run's settings, and `hnsw.ef_search` when given."""
+    def name(self) -> str:
+        """What is measured, for messages."""
+        return f"{self.data.name} {self.engine} {self.effort}"
+
+    def point(self, ef: float) -> dict:
+        """The result at one effort."""
+        return next(point for point in self.result["points"] if point["ef"] == ef)
+
+    def efforts(self) -> list:
+        """The values of the setting to measure."""
+        by_method = {"hnsw": self.options.ef, "ivfflat": self.options.probes, "ivf": self.options.recall_targets}
+        return by_method[self.access_method]
+
+    def connect(self, ef: float | None = None):
+        """A session with the run's settings, and the effort when given."""
         return self.server.connect(self.database, self.session(ef))
 
-    def session(self, ef: int | None) -> dict:
-        return {**self.settings, **({"hnsw.ef_search": ef} if ef else {})}
+    def session(self, ef: float | None) -> dict:
+        return {**self.settings, **({self.effort: ef} if ef else {})}
 
     def loaded(self, with_index: bool) -> bool:
         """Whether this very data set is in the table already, and the index if that is needed."""
@@ -87,10 +105,18 @@ class Bench:
 
     def build(self) -> None:
         """Drops what is there and builds the index, timed; rows of an earlier insert test go first."""
-        options = {"m": self.options.m, "ef_construction": self.options.ef_construction}
+        options = {}
+        if self.access_method == "hnsw":
+            options = {"m": self.options.m, "ef_construction": self.options.ef_construction}
+        elif self.access_method == "ivfflat":
+            # What pgvector's documentation recommends up to a million rows.
+            options = {"lists": self.options.lists or max(1, len(self.data.base) // 1000)}
+        elif self.options.lists:
+            options = {"lists": self.options.lists}
         if self.engine == "leanstack" and self.options.quantization:
             options["quantization"] = self.options.quantization
         listed = ", ".join(f"{name} = {value}" for name, value in options.items())
+        listed = f" WITH ({listed})" if listed else ""
         with self.connect() as connection:
             connection.execute(f"DROP INDEX IF EXISTS {self.schema}.{INDEX}")
             if connection.execute(f"DELETE FROM {self.schema}.items WHERE id >= %s", [len(self.data.base)]).rowcount:
@@ -102,7 +128,7 @@ class Bench:
             started, waited = time.monotonic(), cpu_wait_seconds()
             connection.execute(
                 f"CREATE INDEX {INDEX} ON {self.schema}.items"
-                f" USING hnsw (v vector_{self.data.metric}_ops) WITH ({listed})"
+                f" USING {self.access_method} (v vector_{self.data.metric}_ops){listed}"
             )
             self.result["build_seconds"] = time.monotonic() - started
             self.result["build_cpu_wait"] = cpu_wait_share(waited, started)
@@ -122,7 +148,7 @@ class Bench:
         vector = f"(SELECT v FROM {self.schema}.queries WHERE id = {parameter})"
         return f"SELECT id FROM {self.schema}.items ORDER BY v {operator} {vector} LIMIT {self.options.k}"
 
-    def check_plan(self, ef: int) -> bool:
+    def check_plan(self, ef: float) -> bool:
         """Raises unless the statement, planned with and without its parameter, uses the index at this ef.
 
         Returns whether the planner would have chosen it unforced: sessions run with sequential scans discouraged, since
@@ -140,11 +166,11 @@ class Bench:
                     connection.execute("DEALLOCATE q")
                     uses = f"Index Scan using {INDEX} on items" in plan and "InitPlan" in plan
                     if forced and not uses:
-                        raise MeasureError(f"{self.engine}: ef {ef} does not use the index ({mode}):\n{plan}")
+                        raise MeasureError(f"{self.engine}: {self.effort} {ef} does not use the index ({mode}):\n{plan}")
                     freely = freely and uses
-            shown = connection.execute("SHOW hnsw.ef_search").fetchone()[0]
-            if shown != str(ef):
-                raise MeasureError(f"{self.engine}: hnsw.ef_search is {shown}, not the {ef} that was asked for")
+            shown = connection.execute(f"SHOW {self.effort}").fetchone()[0]
+            if float(shown) != ef:
+                raise MeasureError(f"{self.engine}: {self.effort} is {shown}, not the {ef} that was asked for")
         return freely
 
     def prewarm(self, connection, *relations: str) -> None:
@@ -166,7 +192,7 @@ class Bench:
         with self.connect() as connection:
             self.prewarm(connection, "items", INDEX, "queries")
 
-    def recall(self, ef: int) -> float:
+    def recall(self, ef: float) -> float:
         """Share of the k nearest found, judged by distance, so that ties between duplicates count as hits."""
         k, hits = self.options.k, 0
         allowed = self.data.kth(k)
@@ -180,7 +206,7 @@ class Bench:
                 hits += int((self.data.distances(query, ids) <= allowed[query]).sum())
         return hits / (k * len(self.data.queries))
 
-    def throughput(self, ef: int, clients: int, seconds: float) -> dict:
+    def throughput(self, ef: float, clients: int, seconds: float) -> dict:
         """QPS and latencies of the search statement."""
         script = f"\\set qid random(0, {len(self.data.queries) - 1})\n{self.query(':qid')};\n"
         with Pgbench(self, script, self.session(ef), clients, ["-T", str(max(1, round(seconds)))]) as run:
@@ -195,7 +221,7 @@ class Bench:
         self.result["insert"] = self.insert_run(0, half)
         if search_beside:
             script = f"\\set qid random(0, {len(self.data.queries) - 1})\n{self.query(':qid')};\n"
-            with Pgbench(self, script, self.session(40), 1, ["-T", "3600"]) as searching:
+            with Pgbench(self, script, self.session(self.efforts()[len(self.efforts()) // 2]), 1, ["-T", "3600"]) as searching:
                 insert = self.insert_run(half, half)
                 search = searching.interrupt()
             self.result["mixed"] = {"insert": insert, "search": search}

@@ -69,12 +69,12 @@ def sweep_table(results: list[dict]) -> str:
                     + [number(run["qps"]), f"{run['p50_ms']:.3f}", f"{run['p99_ms']:.3f}"]
                     + [share(run.get("cpu_wait"))]
                 )
-    return table(["data set", "engine", "clients", "ef", "recall@k", "QPS", "p50 ms", "p99 ms", "cpu wait"], rows)
+    return table(["data set", "engine", "clients", "effort", "recall@k", "QPS", "p50 ms", "p99 ms", "cpu wait"], rows)
 
 
 def label(result: dict) -> str:
     """Engine as shown; figures that an earlier run measured are marked."""
-    return result["engine"] + (" (earlier)" if result.get("earlier") else "")
+    return f"{result['engine']} {result.get('access_method', 'hnsw')}" + (" (earlier)" if result.get("earlier") else "")
 
 
 def summary_table(results: list[dict]) -> str:

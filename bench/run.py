@@ -8,11 +8,12 @@ import signal
 import statistics
 import sys
 import time
+from itertools import zip_longest
 from pathlib import Path
 
 import datasets
 import report
-from measure import Bench, MeasureError
+from measure import EFFORTS, Bench, MeasureError
 from server import EXTENSIONS, Server, ServerError, Throwaway, bin_dir, parse_address
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,6 +42,11 @@ def dataset_names(text: str) -> list[str]:
     return names
 
 
+def shares(text: str) -> list[float]:
+    """Numbers from 0 to 1."""
+    return [float(part) for part in text.split(",")]
+
+
 def engine_names(text: str) -> list[str]:
     """Engines by name."""
     names = text.split(",")
@@ -58,14 +64,19 @@ def arguments() -> argparse.Namespace:
     add("--rows", type=int, help="use the first N rows of each data set")
     add("--metric", choices=["l2", "cosine", "ip"], help="default: what the data set is for")
     add("--engines", type=engine_names, help="default: those whose extension the server offers")
+    add("--index", choices=list(EFFORTS), default="hnsw", help="leanstack's access method")
+    add("--peer-index", choices=["hnsw", "ivfflat"], default="hnsw", help="pgvector's access method")
     add("--ef", type=numbers, default="10,20,40,80,160,320", help="hnsw.ef_search values")
+    add("--probes", type=numbers, default="1,2,4,8,16,32", help="ivfflat.probes values")
+    add("--recall-targets", type=shares, default="0.8,0.9,0.95,0.98,0.99,0.995", help="ivf.recall_target values")
+    add("--lists", type=int, help="of ivfflat and ivf; default: rows / 1000, and ivf's own choice")
     add("--k", type=int, default=10, help="neighbours per query")
     add("--clients", type=numbers, default="1,2", help="numbers of pgbench clients")
     add("--seconds", type=float, default=5, help="length of one throughput sample")
     add("--rounds", type=int, default=1, help="passes over all points, engines taking turns")
     add("--m", type=int, default=16)
     add("--ef-construction", type=int, default=64)
-    add("--quantization", choices=["auto", "none", "sq8", "half"], help="leanstack's option; default: not given")
+    add("--quantization", help="leanstack's option; default: not given")
     add("--workers", type=int, default=2, help="max_parallel_maintenance_workers")
     add("--maintenance-work-mem", default="2GB")
     add("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting for every session; repeatable")
@@ -161,27 +172,27 @@ def sweep(benches: list[Bench], options) -> None:
     """
     for bench in benches:
         bench.warm()
-    for ef in options.ef:
-        for bench in benches:
+    for bench in benches:
+        for ef in bench.efforts():
             free = bench.check_plan(ef)
             if not free:
-                say(f"note: {bench.data.name} {bench.engine} ef {ef}: the planner, left free, would not use the index")
+                say(f"note: {bench.name()} {ef}: the planner, left free, would not use the index")
             samples = {str(clients): [] for clients in options.clients}
             point = {"ef": ef, "planner_agrees": free, "recall": bench.recall(ef), "samples": samples}
             bench.result["points"].append(point)
-            say(f"{bench.data.name} {bench.engine} ef {ef}: recall {point['recall']:.4f}")
+            say(f"{bench.name()} {ef}: recall {point['recall']:.4f}")
     for passed in range(options.rounds):
-        for at, ef in enumerate(options.ef):
+        for efforts in zip_longest(*(bench.efforts() for bench in benches)):
+            turn = [(bench, ef) for bench, ef in zip(benches, efforts) if ef is not None]
             for clients in options.clients:
-                for bench in benches:
+                for bench, ef in turn:
                     if passed == 0:
                         bench.throughput(ef, clients, 1)
-                    sample = bench.throughput(ef, clients, options.seconds)
-                    bench.result["points"][at]["samples"][str(clients)].append(sample)
-            for bench in benches:
-                last = {clients: runs[-1] for clients, runs in bench.result["points"][at]["samples"].items()}
+                    bench.point(ef)["samples"][str(clients)].append(bench.throughput(ef, clients, options.seconds))
+            for bench, ef in turn:
+                last = {clients: runs[-1] for clients, runs in bench.point(ef)["samples"].items()}
                 shown = ", ".join(f"{run['qps']:,.0f} QPS with {clients}" for clients, run in last.items())
-                say(f"{bench.data.name} {bench.engine} ef {ef}, pass {passed + 1}: {shown}")
+                say(f"{bench.name()} {ef}, pass {passed + 1}: {shown}")
     for bench in benches:
         for point in bench.result["points"]:
             point["clients"] = {clients: least_disturbed(runs) for clients, runs in point["samples"].items()}
@@ -238,7 +249,7 @@ def publish(results: list[dict], options) -> None:
     folder = options.target / "bench"
     folder.mkdir(parents=True, exist_ok=True)
     base = options.output or "-".join(options.dataset)
-    settings = {name: getattr(options, name) for name in ("m", "ef_construction", "k", "seconds", "rounds", "workers")}
+    settings = {name: getattr(options, name) for name in ("m", "ef_construction", "lists", "k", "seconds", "rounds", "workers")}
     settings |= {"maintenance_work_mem": options.maintenance_work_mem, "sync_commit": options.sync_commit}
     settings |= {"set": options.settings}
     content = {"machine": machine(), "settings": settings, "results": results, "ratios": found}
