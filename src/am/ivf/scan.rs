@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use leanstack_core::ivf::coder::{ListQuery, Placed, Query, Wanted};
+use leanstack_core::ivf::coder::{EPSILON, ListQuery, Placed, Query, Wanted};
 use leanstack_core::quantize::rabitq::block::BlockScores;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -49,8 +49,8 @@ struct Work {
     wanted: Wanted,
     /// The bound of the row given last.
     last: f32,
-    /// Rows with a lower bound come too late.
-    floor: f32,
+    /// Rows given so far.
+    given: usize,
     ended: bool,
 }
 
@@ -68,9 +68,18 @@ struct Plan {
     probes: usize,
     /// Lists to read at most.
     max_probes: usize,
+    /// Whether more lists are read as more rows are given.
+    grows: bool,
     /// Whether what comes too late is left out.
-    strict: bool,
+    in_order: bool,
+    /// By how many standard deviations bounds from first bits are below the estimates.
+    epsilon: f32,
 }
+
+/// So many rows are given before more lists are read: the executor takes some to put ten in order.
+const GROWS_AFTER: usize = 20;
+/// More lists are read a tenth at a time.
+const GROWTH: f64 = 1.1;
 
 /// Starts a scan.
 #[pg_guard]
@@ -136,15 +145,31 @@ impl Plan {
             let probes = guc::flat_probes();
             let further = guc::flat_iterative_scan() == FlatIterativeScan::Relaxed;
             let max_probes = if further { guc::flat_max_probes().max(probes) } else { probes };
-            return Plan { probes, max_probes, strict: false };
+            let (grows, in_order) = (false, !further);
+            return Plan { probes, max_probes, grows, in_order, epsilon: EPSILON };
         }
-        let probes = match guc::ivf_probes() {
-            0 => opened.probes_for(guc::ivf_recall_target()),
-            probes => probes,
-        };
+        let (fixed, target) = (guc::ivf_probes(), guc::ivf_recall_target());
+        let probes = if fixed > 0 { fixed } else { opened.probes_for(target) };
+        // Who asks for everything gets it.
+        let epsilon = if fixed == 0 && target >= 1.0 { f32::INFINITY } else { EPSILON };
         let iterative = guc::ivf_iterative_scan();
-        let max_probes = if iterative == IterativeScan::Off { probes } else { lists };
-        Plan { probes, max_probes, strict: iterative == IterativeScan::Strict }
+        let grows = iterative != IterativeScan::Off;
+        let max_probes = if grows { lists } else { probes };
+        Plan { probes, max_probes, grows, in_order: iterative != IterativeScan::Relaxed, epsilon }
+    }
+
+    /// How many lists are to be read before another row is given, of which there were `given`.
+    ///
+    /// The nearest rows lie in a ball around the query, and the more of them are wanted, the more lists the ball touches.
+    /// How many more depends on the data; for text embeddings it was their square root. So a long result, or a short
+    /// one behind a filter, is found as well as the nearest ten are.
+    fn probes_for(&self, given: usize) -> usize {
+        if !self.grows || given < GROWS_AFTER {
+            return self.probes;
+        }
+        let times = (given as f64 / GROWS_AFTER as f64).sqrt();
+        let times = GROWTH.powf((times.ln() / GROWTH.ln()).floor());
+        ((self.probes as f64 * times) as usize).clamp(self.probes, self.max_probes.max(self.probes))
     }
 }
 
@@ -191,7 +216,7 @@ impl Work {
                 exact,
                 wanted,
                 last: f32::NEG_INFINITY,
-                floor: f32::NEG_INFINITY,
+                given: 0,
                 ended: false,
                 opened,
             }
@@ -200,16 +225,14 @@ impl Work {
 
     unsafe fn next(&mut self, relation: pg_sys::Relation) -> Option<(Tid, f32)> {
         loop {
-            if self.probed < self.plan.probes && !self.ended {
+            let wanted = self.plan.probes_for(self.given);
+            if self.probed < wanted && !self.ended {
                 // SAFETY: the index is open for the scan.
-                unsafe { self.probe(relation, self.plan.probes - self.probed) }
+                unsafe { self.probe(relation, wanted - self.probed) }
             }
             let Some(candidate) = self.candidates.pop() else {
                 if self.ended || self.probed >= self.plan.max_probes {
                     return None;
-                }
-                if self.plan.strict {
-                    self.floor = self.last;
                 }
                 // As many lists again as were read so far: each row of a long result costs the same.
                 let more = self.probed.max(1).min(self.plan.max_probes - self.probed);
@@ -219,15 +242,21 @@ impl Work {
             };
             let Some(place) = candidate.rest() else {
                 self.last = candidate.bound;
+                self.given += 1;
                 return Some((candidate.tid(), candidate.bound));
             };
             // SAFETY: as above.
             let bound = unsafe { self.refine(relation, candidate.list, place) };
-            if bound >= self.floor {
+            if bound >= self.floor() {
                 let refined = Candidate::whole(bound, candidate.tid(), candidate.list);
                 self.candidates.put_back(refined);
             }
         }
+    }
+
+    /// Rows with a lower bound come too late.
+    fn floor(&self) -> f32 {
+        if self.plan.in_order { self.last } else { f32::NEG_INFINITY }
     }
 
     /// Reads further lists, `count` if there are so many.
@@ -248,7 +277,7 @@ impl Work {
             unsafe { self.read_list(relation, list) }
         }
         // Of rows whose rest is not read yet, the bound may be below the distance by much.
-        let floor = self.floor;
+        let floor = self.floor();
         self.candidates.settle(mark, |row| row.bound >= floor || row.rest().is_some());
     }
 
@@ -331,7 +360,7 @@ impl Work {
             };
             let number = self.lists.len() as u32;
             let scored = self.query.as_ref().zip(list_query.as_ref());
-            let found = &mut self.candidates;
+            let (found, epsilon) = (&mut self.candidates, self.plan.epsilon);
             if let Some(packed) = &layout.packed {
                 let head = Head {
                     kind: Kind::Blocks,
@@ -343,7 +372,7 @@ impl Work {
                 reader.for_each_item(head, &packed.blocks, |item| {
                     if let Some((query, list_query)) = scored {
                         let block = &item.bytes[layout.block_code_at()..];
-                        coder.block_bounds(query, list_query, block, &mut scores);
+                        coder.block_bounds(epsilon, (query, list_query), block, &mut scores);
                     }
                     for (row, &bound) in scores.lower.iter().enumerate() {
                         let tid = block_tid(item.bytes, row);
