@@ -40,8 +40,8 @@ impl Facts {
     pub fn add_size(&mut self, pages: usize, rows: usize) {
         self.add("pages", pages);
         self.add("size in MB", format!("{:.1}", (pages * PAGE_BYTES) as f64 / f64::from(1 << 20)));
-        if rows > 0 {
-            self.add("bytes per row", pages * PAGE_BYTES / rows);
+        if let Some(bytes) = (pages * PAGE_BYTES).checked_div(rows) {
+            self.add("bytes per row", bytes);
         }
     }
 
