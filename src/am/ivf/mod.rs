@@ -4,6 +4,7 @@
 mod build;
 mod candidates;
 mod check;
+mod children;
 mod cluster;
 mod cost;
 mod encode;
