@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use leanstack_core::ivf::coder::{EPSILON, ListQuery, Placed, Query, Wanted};
+use leanstack_core::ivf::coder::{ListQuery, Placed, Query, Wanted};
 use leanstack_core::quantize::rabitq::block::BlockScores;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -72,8 +72,8 @@ struct Plan {
     grows: bool,
     /// Whether what comes too late is left out.
     in_order: bool,
-    /// By how many standard deviations bounds from first bits are below the estimates.
-    epsilon: f32,
+    /// Whether first bits decide nothing, but every row is looked at by its whole code.
+    whole: bool,
 }
 
 /// So many rows are given before more lists are read: the executor takes some to put ten in order.
@@ -146,16 +146,17 @@ impl Plan {
             let further = guc::flat_iterative_scan() == FlatIterativeScan::Relaxed;
             let max_probes = if further { guc::flat_max_probes().max(probes) } else { probes };
             let (grows, in_order) = (false, !further);
-            return Plan { probes, max_probes, grows, in_order, epsilon: EPSILON };
+            return Plan { probes, max_probes, grows, in_order, whole: false };
         }
         let (fixed, target) = (guc::ivf_probes(), guc::ivf_recall_target());
         let probes = if fixed > 0 { fixed } else { opened.probes_for(target) };
         // Who asks for everything gets it.
-        let epsilon = if fixed == 0 && target >= 1.0 { f32::INFINITY } else { EPSILON };
+        let whole = fixed == 0 && target >= 1.0;
         let iterative = guc::ivf_iterative_scan();
         let grows = iterative != IterativeScan::Off;
         let max_probes = if grows { lists } else { probes };
-        Plan { probes, max_probes, grows, in_order: iterative != IterativeScan::Relaxed, epsilon }
+        let in_order = iterative != IterativeScan::Relaxed;
+        Plan { probes, max_probes, grows, in_order, whole }
     }
 
     /// How many lists are to be read before another row is given, of which there were `given`.
@@ -360,7 +361,8 @@ impl Work {
             };
             let number = self.lists.len() as u32;
             let scored = self.query.as_ref().zip(list_query.as_ref());
-            let (found, epsilon) = (&mut self.candidates, self.plan.epsilon);
+            let epsilon = if self.plan.whole { f32::INFINITY } else { coder.epsilon(self.wanted) };
+            let found = &mut self.candidates;
             if let Some(packed) = &layout.packed {
                 let head = Head {
                     kind: Kind::Blocks,
