@@ -13,15 +13,14 @@ mod tests {
         Spi::get_one(sql).unwrap_or_else(|error| panic!("{error}: {sql}")).unwrap()
     }
 
-    /// A random value of each type, `n` its length; of `vector` it is SQL that the others are made of.
+    /// The SQL of a random value of `ty`, `n` its length.
     fn value(ty: &str, n: usize) -> String {
-        let vector = format!(
-            "(SELECT array_agg(random() - 0.3) FROM generate_series(1, {n}) d WHERE i = i)::vector"
-        );
-        match ty {
-            "bit" => format!("binary_quantize({vector})"),
-            _ => format!("{vector}::{ty}"),
-        }
+        let (one, all) = match ty {
+            "bit" => ("(random() < 0.5)::int::text", "string_agg(x, '')"),
+            _ => ("random() - 0.3", "array_agg(x)"),
+        };
+        let numbers = format!("SELECT {one} AS x FROM generate_series(1, {n}) WHERE i = i");
+        format!("(SELECT {all} FROM ({numbers}) s)::{ty}({n})")
     }
 
     fn create_table(ty: &str, n: usize, rows: usize) {

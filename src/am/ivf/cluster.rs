@@ -94,7 +94,7 @@ impl Sample {
                 let detail = "Its lists follow from the rows that a table has when it is built.";
                 notice(created, detail, "Rebuild it when the table has more data.");
             }
-        } else if lists.is_none() && self.lists < Plan::lists_for(estimated) {
+        } else if lists.is_none() && self.lists < Plan::lists_for(estimated) / 2 {
             let message = format!("ivf index has {} lists, fewer than suit its rows", self.lists);
             let detail = "More could not be found in maintenance_work_mem. Searching takes longer.";
             notice(message, detail, "Increase maintenance_work_mem and rebuild the index.");
