@@ -6,15 +6,7 @@
 mod tests {
     use pgrx::prelude::*;
 
-    /// An operator class, with what a column of it holds.
-    struct Case {
-        opclass: &'static str,
-        ty: &'static str,
-        operator: &'static str,
-        /// The SQL of a random value of the type.
-        value: &'static str,
-        floor: f64,
-    }
+    use crate::pg_test::recall::{Case, get, run};
 
     const DENSE: &str =
         "(SELECT array_agg(random() * random()) FROM generate_series(1, 8) d WHERE i = i)";
@@ -28,98 +20,39 @@ mod tests {
     const METRICS: [(&str, &str, f64); 4] =
         [("l2", "<->", 0.99), ("ip", "<#>", 0.97), ("cosine", "<=>", 0.99), ("l1", "<+>", 0.99)];
 
+    fn case(
+        opclass: String,
+        ty: &'static str,
+        operator: &'static str,
+        value: &'static str,
+        floor: f64,
+    ) -> Case {
+        Case { am: "hnsw", opclass, ty, operator, value, options: "", floor }
+    }
+
     fn cases() -> Vec<Case> {
+        run("SET LOCAL hnsw.ef_search = 100");
         let mut cases = Vec::new();
         for (name, ty, value) in TYPES {
             for (metric, operator, floor) in METRICS {
-                let opclass = format!("{name}_{metric}_ops").leak();
-                cases.push(Case { opclass, ty, operator, value, floor });
+                let opclass = format!("{name}_{metric}_ops");
+                cases.push(case(opclass, ty, operator, value, floor));
             }
         }
         for (opclass, operator) in [("bit_hamming_ops", "<~>"), ("bit_jaccard_ops", "<%>")] {
-            cases.push(Case { opclass, ty: "bit(52)", operator, value: BITS, floor: 0.97 });
+            cases.push(case(opclass.into(), "bit(52)", operator, BITS, 0.97));
         }
         cases
     }
 
-    fn run(sql: &str) {
-        Spi::run(sql).unwrap_or_else(|error| panic!("{error}: {sql}"));
-    }
-
-    fn get<T: FromDatum + IntoDatum>(sql: &str) -> T {
-        Spi::get_one(sql).unwrap_or_else(|error| panic!("{error}: {sql}")).unwrap()
-    }
-
-    impl Case {
-        /// Makes the table and the queries, without an index.
-        fn create_table(&self) {
-            run("DROP TABLE IF EXISTS items, queries, exact");
-            run(&format!("CREATE TABLE items (id serial PRIMARY KEY, v {})", self.ty));
-            run("SELECT setseed(0.25)");
-            run(&format!(
-                "CREATE TABLE queries AS SELECT i AS id, {}::{} AS v FROM generate_series(1, 30) i",
-                self.value, self.ty
-            ));
-        }
-
-        fn insert(&self, rows: usize) {
-            run(&format!(
-                "INSERT INTO items (v) SELECT {}::{} FROM generate_series(1, {rows}) i",
-                self.value, self.ty
-            ));
-        }
-
-        fn create_index(&self, options: &str) {
-            run(&format!("CREATE INDEX items_v ON items USING hnsw (v {}){options}", self.opclass));
-        }
-
-        /// The distances of the nearest ten of each query.
-        fn nearest(&self) -> String {
-            let op = self.operator;
-            format!(
-                "SELECT q.id, n.d FROM queries q,
-                LATERAL (SELECT items.v {op} q.v AS d FROM items ORDER BY items.v {op} q.v LIMIT 10) n"
-            )
-        }
-
-        /// Remembers how far the tenth is, by a plain scan.
-        fn find_exact(&self) {
-            run("SET LOCAL enable_indexscan = off; SET LOCAL enable_seqscan = on");
-            run("DROP TABLE IF EXISTS exact");
-            run(&format!(
-                "CREATE TABLE exact AS SELECT id, max(d) AS d FROM ({}) n GROUP BY id",
-                self.nearest()
-            ));
-        }
-
-        /// The index finds the share of them that it should, and is sound.
-        fn check(&self, situation: &str) {
-            run(
-                "SET LOCAL enable_indexscan = on; SET LOCAL enable_seqscan = off; SET LOCAL hnsw.ef_search = 100",
-            );
-            let plan = Spi::explain(&self.nearest()).unwrap();
-            assert!(plan.0.to_string().contains("\"items_v\""), "{}: {}", self.opclass, plan.0);
-            let recall: f64 = get(&format!(
-                "SELECT count(*) FILTER (WHERE n.d <= exact.d)::float8 / (SELECT 10 * count(*) FROM queries)
-                FROM ({}) n JOIN exact USING (id)",
-                self.nearest()
-            ));
-            assert!(recall >= self.floor, "{} {situation}: recall {recall}", self.opclass);
-            let unsound: String = get(
-                "SELECT coalesce(string_agg(check_name || ': ' || detail, '; ') FILTER (WHERE NOT ok), '')
-                FROM lean.index_check('items_v')",
-            );
-            assert_eq!(unsound, "", "{} {situation}", self.opclass);
-        }
-    }
-
-    fn built_with(rows: usize, settings: &str, options: &str) {
+    fn built_with(rows: usize, settings: &str, options: &'static str) {
         for case in cases() {
+            let case = Case { options, ..case };
             case.create_table();
             case.insert(rows);
             case.find_exact();
             run(settings);
-            case.create_index(options);
+            case.create_index();
             case.check(&format!("with {settings}"));
         }
     }
@@ -137,18 +70,14 @@ mod tests {
     /// With so many links, not all of the rows fit into a megabyte.
     #[pg_test]
     fn recall_after_build_in_low_memory() {
-        built_with(
-            1500,
-            "SET LOCAL maintenance_work_mem = '1MB'",
-            " WITH (m = 50, ef_construction = 100)",
-        );
+        built_with(1500, "SET LOCAL maintenance_work_mem = '1MB'", "m = 50, ef_construction = 100");
     }
 
     #[pg_test]
     fn recall_after_inserts() {
         for case in cases() {
             case.create_table();
-            case.create_index("");
+            case.create_index();
             case.insert(700);
             case.find_exact();
             case.check("after inserts");
@@ -160,15 +89,9 @@ mod tests {
         for case in cases() {
             case.create_table();
             case.insert(500);
-            case.create_index("");
+            case.create_index();
             case.insert(300);
-            run("UPDATE items SET id = id + 100000 WHERE id % 5 = 0");
-            run(&format!(
-                "UPDATE items i SET v = {}::{} WHERE id % 7 = 0",
-                case.value.replace("i = i", "i.id > 0"),
-                case.ty
-            ));
-            run("DELETE FROM items WHERE id % 3 = 0");
+            case.update();
             case.find_exact();
             case.check("after updates");
         }
@@ -178,16 +101,17 @@ mod tests {
     #[pg_test]
     fn recall_among_duplicates() {
         for case in cases() {
+            run("SET LOCAL hnsw.ef_search = 100");
             case.create_table();
             case.insert(200);
             run("INSERT INTO items (v) SELECT v FROM items, generate_series(1, 4)");
-            case.create_index("");
+            case.create_index();
             run("INSERT INTO items (v) SELECT v FROM items");
             case.find_exact();
             case.check("among duplicates");
             run("SET LOCAL hnsw.ef_search = 1");
-            let found: i64 = get(&format!("SELECT count(*) FROM ({}) n", case.nearest()));
-            assert_eq!(found, 300, "{}", case.opclass);
+            let found: i64 = get(&format!("SELECT count(*) FROM ({}) n", case.nearest(10)));
+            assert_eq!(found, 300, "{}", case.name());
         }
     }
 
@@ -198,9 +122,15 @@ mod tests {
             case.create_table();
             case.insert(700);
             case.find_exact();
-            for quantization in ["none", "sq8", "half", "auto"] {
-                case.create_index(&format!(" WITH (quantization = {quantization})"));
-                case.check(quantization);
+            for options in [
+                "quantization = none",
+                "quantization = sq8",
+                "quantization = half",
+                "quantization = auto",
+            ] {
+                let case = Case { options, ..case.clone() };
+                case.create_index();
+                case.check("after build");
                 run("DROP INDEX items_v");
             }
         }

@@ -1,8 +1,10 @@
 //! The tests that run inside a server.
 
 mod hnsw;
+mod ivf;
 mod ivf_build;
 mod pages;
+mod recall;
 mod search;
 mod types;
 
