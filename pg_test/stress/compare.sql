@@ -2,6 +2,8 @@
 SET hnsw.iterative_scan = relaxed_order;
 SET hnsw.max_scan_tuples = 2147483647;
 SET hnsw.scan_mem_multiplier = 1000;
+SET ivf.iterative_scan = relaxed_order;
+SET ivfflat.probes = 32768;
 SET max_parallel_workers_per_gather = 0;
 
 DO $$
@@ -15,9 +17,11 @@ DECLARE
     extra bigint;
 BEGIN
     FOR index_name, expression, index_query IN VALUES
-        ('items_hnsw_plain', 'v', 'v <-> array_fill(0.5::real, ARRAY[32])::vector'),
+        ('items_hnsw_plain', 'v', 'v <-> array_fill(0.5::real, ARRAY[40])::vector'),
         ('items_hnsw_half', 'nullif(vector_norm(v), 0)',
-         'v::halfvec(32) <=> array_fill(0.5::real, ARRAY[32])::halfvec(32)')
+         'v::halfvec(40) <=> array_fill(0.5::real, ARRAY[40])::halfvec(40)'),
+        ('items_ivf_rabitq', 'v', 'v <#> array_fill(0.5::real, ARRAY[40])::vector'),
+        ('items_ivfflat', 'v', 'v::halfvec(40) <-> array_fill(0.5::real, ARRAY[40])::halfvec(40)')
     LOOP
         SET LOCAL enable_seqscan = off;
         SET LOCAL enable_sort = off;

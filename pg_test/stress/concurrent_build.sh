@@ -14,8 +14,9 @@ for round in $(seq "$ROUNDS"); do
     >"$CLUSTER_ROOM/load.log" 2>&1 &
   LOADERS+=($!)
   run_sql -c 'CREATE INDEX CONCURRENTLY items_hnsw_new ON items USING hnsw (v vector_l2_ops) WITH (m = 8, ef_construction = 32)'
-  run_sql -c 'REINDEX INDEX CONCURRENTLY items_hnsw_plain'
-  run_sql -c 'REINDEX INDEX CONCURRENTLY items_hnsw_half'
+  for index in items_hnsw_plain items_hnsw_half items_ivf_rabitq items_ivfflat; do
+    run_sql -c "REINDEX INDEX CONCURRENTLY $index"
+  done
   finished_load
   invalid=$(sql_value "SELECT string_agg(indexrelid::regclass::text, ' ') FROM pg_index
     WHERE indrelid = 'items'::regclass AND NOT indisvalid")
@@ -32,9 +33,10 @@ before=$(sql_value "$relations")
 files() { find "$data/base" -type f -size +0 | wc -l; }
 run_sql -c CHECKPOINT
 files_before=$(files)
-for workers in 0 2; do
+for build in '0 hnsw m=16,ef_construction=200' '2 hnsw m=16,ef_construction=200' '2 ivf lists=2000'; do
+  read -r workers am options <<<"$build"
   PGAPPNAME=builder run_sql -c "SET max_parallel_maintenance_workers = $workers" \
-    -c 'CREATE INDEX items_hnsw_cancelled ON items USING hnsw (v vector_l2_ops) WITH (m = 16, ef_construction = 200)' \
+    -c "CREATE INDEX items_cancelled ON items USING $am (v vector_l2_ops) WITH ($options)" \
     >"$CLUSTER_ROOM/build.log" 2>&1 &
   builder=$!
   until [ "$(sql_value "SELECT count(*) FROM pg_stat_progress_create_index WHERE phase LIKE 'building index%'")" = 1 ]; do
@@ -47,6 +49,6 @@ for workers in 0 2; do
   [ "$(sql_value "$relations")" = "$before" ] || die "a cancelled build left a relation"
   run_sql -c CHECKPOINT
   [ "$(files)" -le "$files_before" ] || die "a cancelled build left a file"
-  step "cancelled a build with $workers workers"
+  step "cancelled a build of $am with $workers workers"
 done
 check_indexes

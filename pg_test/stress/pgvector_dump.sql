@@ -26,6 +26,7 @@ COPY public.items (id, embedding, half, sparse, bits) FROM stdin;
 \.
 ALTER TABLE ONLY public.items ADD CONSTRAINT items_pkey PRIMARY KEY (id);
 CREATE INDEX items_embedding_idx ON public.items USING hnsw (embedding public.vector_l2_ops) WITH (m='16', ef_construction='64');
+CREATE INDEX items_embedding_flat ON public.items USING ivfflat (embedding public.vector_ip_ops) WITH (lists='1');
 CREATE INDEX items_half_idx ON public.items USING hnsw (half public.halfvec_cosine_ops);
 CREATE INDEX items_bits_idx ON public.items USING hnsw (bits public.bit_hamming_ops);
 SET search_path = public;

@@ -1,16 +1,21 @@
 -- The table of the stress suite; :rows rows to begin with. The clusters overlap, so that a sound graph is
--- connected, and a scan that is asked for everything finds everything.
+-- connected, and a scan that is asked for everything finds everything. Forty dimensions are enough for ivf to code them.
+SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS leanstack;
-CREATE TABLE items (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, version int NOT NULL DEFAULT 0, v vector(32));
+CREATE TABLE items (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, version int NOT NULL DEFAULT 0, v vector(40));
 
 -- 40 clusters that overlap, and now and then a null or a duplicate.
 CREATE FUNCTION some_vector() RETURNS vector LANGUAGE sql VOLATILE AS $$
     SELECT CASE WHEN random() < 0.01 THEN NULL
-        WHEN random() < 0.02 THEN array_fill(1::real, ARRAY[32])::vector
-        ELSE (SELECT array_agg(0.3 * sin(cluster * place) + random())::real[] FROM generate_series(1, 32) AS place)::vector
+        WHEN random() < 0.02 THEN array_fill(1::real, ARRAY[40])::vector
+        ELSE (SELECT array_agg(0.3 * sin(cluster * place) + random())::real[] FROM generate_series(1, 40) AS place)::vector
         END
     FROM (SELECT floor(random() * 40) AS cluster) AS c
 $$;
-INSERT INTO items (v) SELECT some_vector() FROM generate_series(1, :rows);
+-- The list that an index of few rows has is one that vacuum splits.
+INSERT INTO items (v) SELECT some_vector() FROM generate_series(1, 50);
+CREATE INDEX items_ivf_rabitq ON items USING ivf (v vector_ip_ops);
+INSERT INTO items (v) SELECT some_vector() FROM generate_series(51, :rows);
+CREATE INDEX items_ivfflat ON items USING ivfflat ((v::halfvec(40)) halfvec_l2_ops) WITH (lists = 10);
 CREATE INDEX items_hnsw_plain ON items USING hnsw (v vector_l2_ops) WITH (m = 8, ef_construction = 32);
-CREATE INDEX items_hnsw_half ON items USING hnsw ((v::halfvec(32)) halfvec_cosine_ops) WITH (m = 8, ef_construction = 32);
+CREATE INDEX items_hnsw_half ON items USING hnsw ((v::halfvec(40)) halfvec_cosine_ops) WITH (m = 8, ef_construction = 32);
