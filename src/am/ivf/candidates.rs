@@ -1,7 +1,8 @@
 //! Rows that a scan may give, nearest first as far as their bounds tell.
 //!
-//! Of the thousands of rows in the lists that a scan reads, dozens are ever looked at again. So only those below a
-//! horizon are in a heap; the rest lie unordered until the heap is empty, and then the best of them are taken out.
+//! Of the thousands of rows in the lists that a scan reads, dozens are ever looked at again. So only those up to a
+//! horizon are in a heap, some hundreds lie unordered until the heap is empty, and the others are moved out of the way
+//! as soon as there are enough that are nearer.
 
 use std::cell::RefCell;
 use std::cmp::Ordering;
@@ -12,6 +13,8 @@ use crate::storage::Tid;
 
 /// Rows taken into the heap the first time; each further time twice as many.
 const FIRST: usize = 128;
+/// When so many rows lie unordered, the farther ones are moved out of the way.
+const MANY: usize = 4 * FIRST;
 /// Buffers kept for the next scan have room for no more than so many rows.
 const MAX_KEPT: usize = 1 << 16;
 
@@ -95,73 +98,56 @@ impl Ord for Candidate {
 
 /// The candidates of a scan.
 pub struct Queue {
+    /// All with bounds up to the horizon.
     near: BinaryHeap<Candidate>,
-    /// All with bounds above the horizon.
+    /// Those with bounds from there to the limit.
     rest: Vec<Candidate>,
+    /// Those beyond, which are looked at when nothing else is left.
+    far: Vec<Candidate>,
     horizon: f32,
+    limit: f32,
     batch: usize,
 }
 
 impl Default for Queue {
     fn default() -> Queue {
-        let rest = KEPT.with_borrow_mut(std::mem::take);
-        Queue { near: BinaryHeap::new(), rest, horizon: f32::NEG_INFINITY, batch: FIRST }
+        let far = KEPT.with_borrow_mut(std::mem::take);
+        let (near, rest) = (BinaryHeap::new(), Vec::with_capacity(MANY));
+        let (horizon, limit) = (f32::NEG_INFINITY, f32::INFINITY);
+        Queue { near, rest, far, horizon, limit, batch: FIRST }
     }
 }
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        if self.rest.capacity() <= MAX_KEPT {
-            self.rest.clear();
-            KEPT.with_borrow_mut(|kept| std::mem::swap(kept, &mut self.rest));
+        if self.far.capacity() <= MAX_KEPT {
+            self.far.clear();
+            KEPT.with_borrow_mut(|kept| std::mem::swap(kept, &mut self.far));
         }
     }
 }
 
-/// How many candidates there were, for [`Queue::cut`].
-#[derive(Clone, Copy)]
-pub struct Mark(usize);
-
 impl Queue {
-    /// Adds a row of a list that is being read; [`Queue::settle`] follows.
+    /// Adds a row, or puts it back with a better bound.
     #[inline(always)]
     pub fn add(&mut self, candidate: Candidate) {
-        self.rest.push(candidate);
-    }
-
-    /// Where the rows of a list begin.
-    pub fn mark(&self) -> Mark {
-        Mark(self.rest.len())
-    }
-
-    /// Forgets what was added since.
-    pub fn cut(&mut self, mark: Mark) {
-        self.rest.truncate(mark.0);
-    }
-
-    /// Ends the additions since `mark`: drops those that `keep` refuses, and brings those below the horizon forward.
-    pub fn settle(&mut self, mark: Mark, keep: impl Fn(&Candidate) -> bool) {
-        let mut at = mark.0;
-        while at < self.rest.len() {
-            let candidate = self.rest[at];
-            if !keep(&candidate) {
-                self.rest.swap_remove(at);
-            } else if candidate.bound <= self.horizon {
-                self.near.push(candidate);
-                self.rest.swap_remove(at);
-            } else {
-                at += 1;
-            }
-        }
-    }
-
-    /// Puts a row back with a better bound.
-    pub fn put_back(&mut self, candidate: Candidate) {
-        if candidate.bound <= self.horizon {
-            self.near.push(candidate);
-        } else {
+        if candidate.bound > self.limit {
+            self.far.push(candidate);
+        } else if candidate.bound > self.horizon {
             self.rest.push(candidate);
+            if self.rest.len() >= MANY {
+                self.tighten();
+            }
+        } else {
+            self.near.push(candidate);
         }
+    }
+
+    /// Forgets the rows of a list.
+    pub fn forget(&mut self, list: u32) {
+        self.near.retain(|candidate| candidate.list != list);
+        self.rest.retain(|candidate| candidate.list != list);
+        self.far.retain(|candidate| candidate.list != list);
     }
 
     /// Takes out the row with the least bound.
@@ -172,13 +158,25 @@ impl Queue {
         self.near.pop()
     }
 
+    /// Keeps the nearest of the rest and moves the others away.
+    #[cold]
+    fn tighten(&mut self) {
+        let kept = (2 * self.batch).min(self.rest.len() / 2);
+        let (_, last, _) = self.rest.select_nth_unstable_by(kept, by_bound);
+        self.limit = last.bound;
+        self.far.extend(self.rest.drain(kept + 1..));
+    }
+
     fn look_further(&mut self) {
+        if self.rest.is_empty() {
+            std::mem::swap(&mut self.rest, &mut self.far);
+            self.limit = f32::INFINITY;
+        }
         let count = self.batch.min(self.rest.len());
         self.batch *= 2;
         if count == 0 {
             return;
         }
-        let by_bound = |a: &Candidate, b: &Candidate| a.bound.total_cmp(&b.bound);
         if count < self.rest.len() {
             self.rest.select_nth_unstable_by(count - 1, by_bound);
         }
@@ -186,15 +184,9 @@ impl Queue {
         nearest.extend(self.rest.drain(..count));
         self.horizon = nearest.iter().map(|c| c.bound).fold(self.horizon, f32::max);
         self.near = BinaryHeap::from(nearest);
-        // Others at the horizon itself are as near.
-        let horizon = self.horizon;
-        let mut at = 0;
-        while at < self.rest.len() {
-            if self.rest[at].bound <= horizon {
-                self.near.push(self.rest.swap_remove(at));
-            } else {
-                at += 1;
-            }
-        }
     }
+}
+
+fn by_bound(a: &Candidate, b: &Candidate) -> Ordering {
+    a.bound.total_cmp(&b.bound)
 }

@@ -241,28 +241,26 @@ impl Work {
                 unsafe { self.probe(relation, more) }
                 continue;
             };
+            let floor = if self.plan.in_order { self.last } else { f32::NEG_INFINITY };
             let Some(place) = candidate.rest() else {
+                if candidate.bound < floor {
+                    // It is in a list that was read too late.
+                    continue;
+                }
                 self.last = candidate.bound;
                 self.given += 1;
                 return Some((candidate.tid(), candidate.bound));
             };
             // SAFETY: as above.
             let bound = unsafe { self.refine(relation, candidate.list, place) };
-            if bound >= self.floor() {
-                let refined = Candidate::whole(bound, candidate.tid(), candidate.list);
-                self.candidates.put_back(refined);
+            if bound >= floor {
+                self.candidates.add(Candidate::whole(bound, candidate.tid(), candidate.list));
             }
         }
     }
 
-    /// Rows with a lower bound come too late.
-    fn floor(&self) -> f32 {
-        if self.plan.in_order { self.last } else { f32::NEG_INFINITY }
-    }
-
     /// Reads further lists, `count` if there are so many.
     unsafe fn probe(&mut self, relation: pg_sys::Relation, count: usize) {
-        let mark = self.candidates.mark();
         for _ in 0..count {
             let placed = self.query.as_ref().map_or(&self.nowhere[..], |query| &query.placed);
             let placed = Placed::query(placed);
@@ -277,9 +275,6 @@ impl Work {
             // SAFETY: as above.
             unsafe { self.read_list(relation, list) }
         }
-        // Of rows whose rest is not read yet, the bound may be below the distance by much.
-        let floor = self.floor();
-        self.candidates.settle(mark, |row| row.bound >= floor || row.rest().is_some());
     }
 
     /// Adds the rows of a list; of a split list, those of its children. A list whose rows were read under the
@@ -304,12 +299,12 @@ impl Work {
                         );
                         break;
                     }
-                    let mark = self.candidates.mark();
+                    let number = self.lists.len() as u32;
                     if self.read_tapes(relation, list, &entry).is_ok() {
                         self.read.insert(list);
                         break;
                     }
-                    self.candidates.cut(mark);
+                    self.candidates.forget(number);
                 }
             }
         }
