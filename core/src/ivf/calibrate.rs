@@ -15,6 +15,10 @@ pub const TARGETS: [f64; 8] = [0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995];
 const NEAREST: usize = 10;
 /// Rows of the sample that stand for queries, at most.
 const QUERIES: usize = 200;
+/// Queries that go through the sample together: a row is brought from memory once for all of them.
+const TOGETHER: usize = 16;
+/// Rows between two looks at whether the work was called off.
+const INTERRUPT_EVERY: usize = 1024;
 /// Multiplications for all of them, at most: some tenths of a second.
 const WORK: usize = 6_000_000_000;
 
@@ -36,6 +40,21 @@ impl Ranking {
     }
 }
 
+/// The nearest rows of a query and how far they are, the nearest first.
+type Nearest = [(f32, usize); NEAREST];
+
+/// Puts a row in its place among the nearest, if it is one of them.
+fn keep(nearest: &mut Nearest, row: (f32, usize)) {
+    let mut at = NEAREST;
+    while at > 0 && row.0 < nearest[at - 1].0 {
+        if at < NEAREST {
+            nearest[at] = nearest[at - 1];
+        }
+        nearest[at - 1] = row;
+        at -= 1;
+    }
+}
+
 /// For each of [`TARGETS`], how many lists hold that share of the ten nearest rows, on average over rows of the sample
 /// that stand for queries. A sample thinner than the table has its neighbours farther away and asks for more lists
 /// rather than for fewer. Zeros if the sample is too small to tell.
@@ -54,26 +73,28 @@ pub fn calibrate(
     }
     let row = |at: usize| &rows[at * dims..][..dims];
     let step = count / queries;
-    let nearest: Vec<[usize; NEAREST]> = pool.install(|| {
-        (0..queries)
-            .into_par_iter()
-            .map(|query| {
-                if should_stop() {
-                    return Err(Stopped);
+    let chosen: Vec<usize> = (0..queries).map(|query| query * step).collect();
+    let nearest: Vec<Vec<Nearest>> = pool.install(|| {
+        chosen
+            .par_chunks(TOGETHER)
+            .map(|chosen| {
+                let mut nearest = vec![[(f32::INFINITY, 0); NEAREST]; chosen.len()];
+                for at in 0..count {
+                    if at.is_multiple_of(INTERRUPT_EVERY) && should_stop() {
+                        return Err(Stopped);
+                    }
+                    for (&me, nearest) in chosen.iter().zip(&mut nearest) {
+                        if me != at {
+                            keep(nearest, (ranking.rank(row(me), row(at)), at));
+                        }
+                    }
                 }
-                let me = query * step;
-                let others = (0..count).filter(|&at| at != me);
-                let mut ranked: Vec<(f32, usize)> =
-                    others.map(|at| (ranking.rank(row(me), row(at)), at)).collect();
-                ranked.select_nth_unstable_by(NEAREST - 1, |a, b| a.0.total_cmp(&b.0));
-                let mut nearest = [0; NEAREST];
-                nearest.iter_mut().zip(&ranked).for_each(|(to, from)| *to = from.1);
                 Ok(nearest)
             })
             .collect::<Result<_, _>>()
     })?;
     let found: Vec<f32> =
-        nearest.iter().flatten().flat_map(|&at| row(at).iter().copied()).collect();
+        nearest.iter().flatten().flatten().flat_map(|&(_, at)| row(at).iter().copied()).collect();
     let lists = centroids.assign(&found, pool, should_stop)?;
     let mut needed: Vec<u32> = pool.install(|| {
         (0..queries)
