@@ -4,6 +4,7 @@ mod hnsw;
 mod ivf;
 mod ivf_build;
 mod pages;
+mod quantize;
 mod recall;
 mod search;
 mod types;

@@ -56,6 +56,11 @@ impl<'a> Reader<'a> {
         Ok(*head)
     }
 
+    /// All that is left.
+    pub fn rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.bytes)
+    }
+
     /// The next two bytes.
     pub fn u16(&mut self) -> Result<u16, Error> {
         self.take().map(u16::from_be_bytes)

@@ -28,7 +28,7 @@ impl Ret for NextState {
 }
 
 /// A new state of a count and sums.
-fn new_state(count: f64, sums: &[f64]) -> ArrayOut {
+pub(super) fn new_state(count: f64, sums: &[f64]) -> ArrayOut {
     let mut out = ArrayOut::zeros::<f64>(pg_sys::FLOAT8OID, sums.len() + 1);
     out.elements()[0] = count;
     out.elements()[1..].copy_from_slice(sums);

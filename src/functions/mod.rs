@@ -6,6 +6,7 @@ mod aggregates;
 mod bits;
 mod dense;
 mod indexes;
+mod quantize;
 mod search;
 mod sparse;
 mod vectors;

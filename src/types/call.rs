@@ -3,9 +3,11 @@
 //! Distances run once per row, so nothing stands between the server and the function but one guard
 //! against panics: arguments are read in place and results returned by value.
 
+use std::ops::{Deref, DerefMut};
+
 use leanstack_core::Error;
-use pgrx::pg_sys;
 use pgrx::pg_sys::panic::pgrx_extern_c_guard;
+use pgrx::{PgMemoryContexts, pg_sys};
 
 use crate::error::raise;
 
@@ -42,6 +44,13 @@ impl Arg for i32 {
     }
 }
 
+impl Arg for f32 {
+    unsafe fn fetch(call: pg_sys::FunctionCallInfo, n: usize) -> Result<Self, Error> {
+        // SAFETY: passed on to the caller.
+        Ok(f32::from_bits(unsafe { datum(call, n) }.value() as u32))
+    }
+}
+
 impl Arg for bool {
     unsafe fn fetch(call: pg_sys::FunctionCallInfo, n: usize) -> Result<Self, Error> {
         // SAFETY: passed on to the caller.
@@ -58,6 +67,12 @@ impl Arg for pg_sys::Oid {
 
 impl Ret for f64 {
     #[inline]
+    fn give(self) -> Option<pg_sys::Datum> {
+        Some(pg_sys::Datum::from(self.to_bits()))
+    }
+}
+
+impl Ret for f32 {
     fn give(self) -> Option<pg_sys::Datum> {
         Some(pg_sys::Datum::from(self.to_bits()))
     }
@@ -80,6 +95,39 @@ impl Ret for bool {
 impl<T: Ret> Ret for Option<T> {
     fn give(self) -> Option<pg_sys::Datum> {
         self.and_then(T::give)
+    }
+}
+
+/// What a function keeps from one call to the next of the same expression; nothing at first. It takes the place of
+/// an argument, after the last one that SQL declares, and one function keeps one type.
+pub struct Kept<T: 'static>(&'static mut Option<T>);
+
+impl<T> Arg for Kept<T> {
+    unsafe fn fetch(call: pg_sys::FunctionCallInfo, _n: usize) -> Result<Self, Error> {
+        // SAFETY: the server keeps the record of the function, and what lives in its memory context, for as long as
+        // the expression; the slot belongs to the function, which is not called again before it returns.
+        unsafe {
+            let function = &mut *(*call).flinfo;
+            if function.fn_extra.is_null() {
+                let mut context = PgMemoryContexts::For(function.fn_mcxt);
+                function.fn_extra = context.leak_and_drop_on_delete(None::<T>).cast();
+            }
+            Ok(Kept(&mut *function.fn_extra.cast()))
+        }
+    }
+}
+
+impl<T> Deref for Kept<T> {
+    type Target = Option<T>;
+
+    fn deref(&self) -> &Option<T> {
+        self.0
+    }
+}
+
+impl<T> DerefMut for Kept<T> {
+    fn deref_mut(&mut self) -> &mut Option<T> {
+        self.0
     }
 }
 
@@ -113,6 +161,7 @@ macro_rules! sql_function {
 sql_function!(A 0);
 sql_function!(A 0, B 1);
 sql_function!(A 0, B 1, C 2);
+sql_function!(A 0, B 1, C 2, D 3);
 
 /// What an exported function does: calls, and turns panics and errors into PostgreSQL's.
 ///

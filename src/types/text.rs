@@ -8,7 +8,7 @@ use leanstack_core::wire::Reader;
 use pgrx::pg_sys;
 
 use super::call::{Arg, Ret, datum};
-use super::varlena::{Built, Varlena};
+use super::varlena::{Built, HEADER_BYTES, Varlena};
 
 unsafe extern "C" {
     /// The server's own printing of a `real`: at most 15 characters, no terminator, raises nothing.
@@ -65,6 +65,40 @@ impl Ret for Bytea {
         let mut built = Built::new(self.0.len());
         built.body().copy_from_slice(&self.0);
         Some(built.into_datum())
+    }
+}
+
+/// An argument that is bytes behind a length word: a `bytea`, or a `text` in the encoding of the database.
+pub struct Bytes(Varlena);
+
+impl Arg for Bytes {
+    unsafe fn fetch(call: pg_sys::FunctionCallInfo, n: usize) -> Result<Self, Error> {
+        // SAFETY: the caller vouches for the argument.
+        Ok(unsafe { Bytes::of(datum(call, n)) })
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0.bytes()[HEADER_BYTES..]
+    }
+}
+
+impl Bytes {
+    /// The value behind a datum.
+    ///
+    /// # Safety
+    /// `datum` is a `bytea` or a `text`, which outlives the result.
+    pub unsafe fn of(datum: pg_sys::Datum) -> Bytes {
+        // SAFETY: the caller vouches for the datum.
+        Bytes(unsafe { Varlena::new(datum) })
+    }
+
+    /// The whole value as a datum, for as long as it lives.
+    pub fn datum(&self) -> pg_sys::Datum {
+        pg_sys::Datum::from(self.0.bytes().as_ptr())
     }
 }
 
