@@ -47,7 +47,7 @@ struct Work {
     /// Whether the executor need not compute the distance.
     exact: bool,
     wanted: Wanted,
-    /// The bound of the row given last.
+    /// The greatest bound of a row that was given: none nearer is still to come, if all is well.
     last: f32,
     /// Rows given so far.
     given: usize,
@@ -241,22 +241,29 @@ impl Work {
                 unsafe { self.probe(relation, more) }
                 continue;
             };
-            let floor = if self.plan.in_order { self.last } else { f32::NEG_INFINITY };
             let Some(place) = candidate.rest() else {
-                if candidate.bound < floor {
-                    // It is in a list that was read too late.
-                    continue;
-                }
-                self.last = candidate.bound;
+                self.last = self.last.max(candidate.bound);
                 self.given += 1;
                 return Some((candidate.tid(), candidate.bound));
             };
             // SAFETY: as above.
-            let bound = unsafe { self.refine(relation, candidate.list, place) };
-            if bound >= floor {
+            let bound = unsafe { self.refine(relation, candidate.list, place, self.wanted) };
+            // What is true of every row, if its pages are another's by now.
+            let bound = bound.unwrap_or(self.opened.info.coder.lowest() as f32);
+            let is_late = self.is_late(bound, || {
+                // SAFETY: as above.
+                unsafe { self.refine(relation, candidate.list, place, Wanted::Estimate) }
+            });
+            if !is_late {
                 self.candidates.add(Candidate::whole(bound, candidate.tid(), candidate.list));
             }
         }
+    }
+
+    /// Whether a row comes too late, after farther ones. Its bound alone does not tell: that of a whole code is certain
+    /// and may be lower than the likely ones of first bits, which decided when the row's turn was.
+    fn is_late(&self, bound: f32, estimate: impl FnOnce() -> Option<f32>) -> bool {
+        self.plan.in_order && bound < self.last && estimate().is_some_and(|it| it < self.last)
     }
 
     /// Reads further lists, `count` if there are so many.
@@ -358,6 +365,7 @@ impl Work {
             let scored = self.query.as_ref().zip(list_query.as_ref());
             let epsilon = if self.plan.whole { f32::INFINITY } else { coder.epsilon(self.wanted) };
             let found = &mut self.candidates;
+            let floor = if self.plan.in_order { self.last } else { f32::NEG_INFINITY };
             if let Some(packed) = &layout.packed {
                 let head = Head {
                     kind: Kind::Blocks,
@@ -381,7 +389,7 @@ impl Work {
                             let place = candidates::Packed { page: item.block, at };
                             Candidate::packed(bound, tid, number, place)
                         } else {
-                            Candidate::whole(bound, tid, number)
+                            Candidate::whole(f32::NEG_INFINITY, tid, number)
                         });
                     }
                 })?;
@@ -398,33 +406,43 @@ impl Work {
                 if !tid.is_some() {
                     return;
                 }
-                let bound = scored.map_or(f64::NEG_INFINITY, |(query, list_query)| {
-                    let code = &item.bytes[layout.row_code_at()..];
-                    coder.score(wanted, query, list_query, &code[..coder.row_bytes()])
-                });
-                found.add(Candidate::whole(below(bound, exact), tid, number));
+                let score = |wanted| {
+                    scored.map_or(f64::NEG_INFINITY, |(query, list_query)| {
+                        let code = &item.bytes[layout.row_code_at()..];
+                        coder.score(wanted, query, list_query, &code[..coder.row_bytes()])
+                    })
+                };
+                let bound = below(score(wanted), exact);
+                if bound >= floor || below(score(Wanted::Estimate), true) >= floor {
+                    found.add(Candidate::whole(bound, tid, number));
+                }
             })?;
             self.lists.push(Listed { list, stamp: entry.block_stamp, query: list_query });
         }
         Ok(())
     }
 
-    /// The bound of a packed row's whole code; what is true of every row if its pages are another's by now.
-    unsafe fn refine(&self, relation: pg_sys::Relation, list: u32, at: candidates::Packed) -> f32 {
+    /// The bound or estimate of a packed row's whole code; nothing if its pages are another's by now.
+    unsafe fn refine(
+        &self,
+        relation: pg_sys::Relation,
+        list: u32,
+        at: candidates::Packed,
+        wanted: Wanted,
+    ) -> Option<f32> {
         let info = &self.opened.info;
         let listed = &self.lists[list as usize];
-        let mut bound = info.coder.lowest();
-        if let (Some(query), Some(list_query), Some(packed)) =
-            (&self.query, &listed.query, &info.layout.packed)
-        {
-            // SAFETY: the index is open for the scan, and no lock is held.
-            let reader = unsafe { Reader::guessing(relation, &self.opened.recent) };
-            let _ = with_code(reader, packed, listed, (at.page, at.at.into()), |block, row, ex| {
-                let block = &block[info.layout.block_code_at()..];
-                bound = info.coder.score_packed(self.wanted, (query, list_query), block, row, ex);
-            });
-        }
-        below(bound, self.exact)
+        let (query, packed) = (self.query.as_ref()?, info.layout.packed.as_ref()?);
+        let list_query = listed.query.as_ref()?;
+        let mut bound = f64::NEG_INFINITY;
+        // SAFETY: the index is open for the scan, and no lock is held.
+        let reader = unsafe { Reader::guessing(relation, &self.opened.recent) };
+        with_code(reader, packed, listed, (at.page, at.at.into()), |block, row, ex| {
+            let block = &block[info.layout.block_code_at()..];
+            bound = info.coder.score_packed(wanted, (query, list_query), block, row, ex);
+        })
+        .ok()?;
+        Some(below(bound, self.exact))
     }
 }
 
