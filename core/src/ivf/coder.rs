@@ -128,12 +128,7 @@ const BLOCK_FACTORS_BYTES: usize = size_of::<block::BlockFactors>();
 /// By how many standard deviations a bound from first bits is to be below the estimate, so that one row in some hundreds
 /// is above it. Gao and Long (2024, section 5.2.4) take 1.9 and let one in thirty be; a row that comes too late is lost
 /// or out of order here, and the wider bound has few more whole codes read.
-const EPSILON: f32 = 3.0;
-/// Standard deviation of the estimate by first bits, as a share of the distances of query and vector to the centroid, in
-/// high dimensions.
-const SIGNS_DEVIATION: f32 = 0.077;
-/// What whole codes of 1 to 8 bits lose of a vector's distance to its centroid.
-const LOST: [f32; 8] = [0.754, 0.365, 0.195, 0.105, 0.055, 0.028, 0.014, 0.007];
+pub const EPSILON: f32 = 3.0;
 
 thread_local! {
     /// Buffers of the RaBitQ encoder.
@@ -430,18 +425,6 @@ impl Coder {
             Metric::L2 => f64::from(score.max(0.0)).sqrt(),
             Metric::Cosine => 0.5 * f64::from(score),
             _ => f64::from(score),
-        }
-    }
-
-    /// The `epsilon` with which the bound from first bits is hardly above what [`Coder::score_packed`] then gives. Where
-    /// that is a certain bound, it is below the estimate itself by what the whole code has lost.
-    pub fn epsilon(&self, wanted: Wanted) -> f32 {
-        match wanted {
-            Wanted::Estimate => EPSILON,
-            Wanted::Bound => {
-                let bits = usize::from(self.spec.bits.clamp(1, 8));
-                EPSILON + LOST[bits - 1] / SIGNS_DEVIATION
-            }
         }
     }
 

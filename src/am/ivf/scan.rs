@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use leanstack_core::ivf::coder::{ListQuery, Placed, Query, Wanted};
+use leanstack_core::ivf::coder::{EPSILON, ListQuery, Placed, Query, Wanted};
 use leanstack_core::quantize::rabitq::block::BlockScores;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -363,7 +363,7 @@ impl Work {
             };
             let number = self.lists.len() as u32;
             let scored = self.query.as_ref().zip(list_query.as_ref());
-            let epsilon = if self.plan.whole { f32::INFINITY } else { coder.epsilon(self.wanted) };
+            let epsilon = if self.plan.whole { f32::INFINITY } else { EPSILON };
             let found = &mut self.candidates;
             let floor = if self.plan.in_order { self.last } else { f32::NEG_INFINITY };
             if let Some(packed) = &layout.packed {
