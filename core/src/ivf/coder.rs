@@ -489,6 +489,14 @@ impl Coder {
         if self.spec.metric == Metric::InnerProduct { f64::NEG_INFINITY } else { 0.0 }
     }
 
+    /// How far, in the units of the operator, is a row that lies where a centroid is: from [`Coder::to_centroid`].
+    pub fn at_centroid(&self, to_centroid: f32) -> f64 {
+        match self.spec.metric {
+            Metric::Hamming => f64::from(to_centroid),
+            _ => self.in_units(to_centroid),
+        }
+    }
+
     /// How far a placed vector is from a centroid, so that nearer lists come first: the squared distance, for queries
     /// by inner product the negative product. `centroid` is as stored, with its squared norm.
     #[inline]

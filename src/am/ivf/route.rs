@@ -92,15 +92,30 @@ impl Router {
         opened: &Opened,
         placed: Placed<'_>,
     ) -> Option<Near> {
+        // SAFETY: as the caller promises.
+        unsafe { self.peek(relation, opened, placed) }?;
         self.given += 1;
+        self.near.pop().map(|near| near.0)
+    }
+
+    /// The list that [`Router::next`] would give.
+    ///
+    /// # Safety
+    /// As for [`Router::next`].
+    pub unsafe fn peek(
+        &mut self,
+        relation: pg_sys::Relation,
+        opened: &Opened,
+        placed: Placed<'_>,
+    ) -> Option<Near> {
         let least = if self.lists <= ALL { self.lists } else { self.lists / LEAST_SHARE };
-        let wanted = (TIMES * self.given).max(least);
+        let wanted = (TIMES * (self.given + 1)).max(least);
         while self.seen < wanted || self.near.is_empty() {
             let Some((_, group, block)) = self.groups.pop() else { break };
             // SAFETY: as the caller promises.
             unsafe { self.look_into(relation, opened, placed, (group, block)) }
         }
-        self.near.pop().map(|near| near.0)
+        self.near.peek().map(|near| near.0)
     }
 
     unsafe fn look_into(

@@ -170,7 +170,8 @@ impl Plan {
         }
         let times = (given as f64 / GROWS_AFTER as f64).sqrt();
         let times = GROWTH.powf((times.ln() / GROWTH.ln()).floor());
-        ((self.probes as f64 * times) as usize).clamp(self.probes, self.max_probes.max(self.probes))
+        ((self.probes as f64 * times).ceil() as usize)
+            .clamp(self.probes, self.max_probes.max(self.probes))
     }
 }
 
@@ -242,6 +243,14 @@ impl Work {
                 continue;
             };
             let Some(place) = candidate.rest() else {
+                // SAFETY: as above.
+                if unsafe { self.is_premature(relation, candidate.bound) } {
+                    self.candidates.add(candidate);
+                    let more = (self.probed / 10).max(1);
+                    // SAFETY: as above.
+                    unsafe { self.probe(relation, more) }
+                    continue;
+                }
                 self.last = self.last.max(candidate.bound);
                 self.given += 1;
                 return Some((candidate.tid(), candidate.bound));
@@ -258,6 +267,19 @@ impl Work {
                 self.candidates.add(Candidate::whole(bound, candidate.tid(), candidate.list));
             }
         }
+    }
+
+    /// Whether there is a list whose very centroid is nearer than a row with this bound: it is to be read first, or its
+    /// rows would come too late.
+    unsafe fn is_premature(&mut self, relation: pg_sys::Relation, bound: f32) -> bool {
+        let Some(query) = self.query.as_ref().filter(|_| self.plan.grows && !self.ended) else {
+            return false;
+        };
+        let placed = Placed::query(&query.placed);
+        // SAFETY: the index is open for the scan, and no lock is held.
+        let next = unsafe { self.router.peek(relation, &self.opened, placed) };
+        let coder = &self.opened.info.coder;
+        next.is_some_and(|near| coder.at_centroid(near.distance) < f64::from(bound))
     }
 
     /// Whether a row comes too late, after farther ones. Its bound alone does not tell: that of a whole code is certain
