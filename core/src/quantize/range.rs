@@ -155,12 +155,11 @@ impl Query<'_> {
         if code.len() != lo.len() {
             return f32::INFINITY;
         }
-        let mut out = [0.0; 2];
-        match metric {
-            Metric::L2 => squares(&self.components, lo, step, code, &mut out),
-            Metric::L1 => magnitudes(&self.components, lo, step, code, &mut out),
-            _ => products(&self.components, lo, step, code, &mut out),
-        }
+        let out = match metric {
+            Metric::L2 => sums::<0>(&self.components, lo, step, code),
+            Metric::L1 => sums::<1>(&self.components, lo, step, code),
+            _ => sums::<2>(&self.components, lo, step, code),
+        };
         let score = match metric {
             Metric::L2 | Metric::L1 => out[0],
             Metric::InnerProduct => -out[0],
@@ -174,61 +173,24 @@ impl Query<'_> {
 }
 
 multiversion! {
-    fn squares[][](q: &[f32], lo: &[f32], step: &[f32], code: &[u8], out: &mut [f32; 2]) -> ()
-        = squares_kernel;
-    fn magnitudes[][](q: &[f32], lo: &[f32], step: &[f32], code: &[u8], out: &mut [f32; 2]) -> ()
-        = magnitudes_kernel;
-    /// Inner product, and squared norm of the decoded vector.
-    fn products[][](q: &[f32], lo: &[f32], step: &[f32], code: &[u8], out: &mut [f32; 2]) -> ()
-        = products_kernel;
+    /// Sums over the decoded components: of squares (`TERM` 0) or magnitudes (1) of the differences
+    /// to the query, or of products with it and with themselves (2). Lengths have been checked.
+    fn sums[const TERM: usize][TERM](
+        q: &[f32],
+        lo: &[f32],
+        step: &[f32],
+        code: &[u8],
+    ) -> [f32; 2] = sums_kernel;
 }
 
 #[inline(always)]
-fn squares_kernel<I: Isa>(
+fn sums_kernel<I: Isa, const TERM: usize>(
     _: I,
     q: &[f32],
     lo: &[f32],
     step: &[f32],
     code: &[u8],
-    out: &mut [f32; 2],
-) {
-    sums::<I, 0>(q, lo, step, code, out);
-}
-
-#[inline(always)]
-fn magnitudes_kernel<I: Isa>(
-    _: I,
-    q: &[f32],
-    lo: &[f32],
-    step: &[f32],
-    code: &[u8],
-    out: &mut [f32; 2],
-) {
-    sums::<I, 1>(q, lo, step, code, out);
-}
-
-#[inline(always)]
-fn products_kernel<I: Isa>(
-    _: I,
-    q: &[f32],
-    lo: &[f32],
-    step: &[f32],
-    code: &[u8],
-    out: &mut [f32; 2],
-) {
-    sums::<I, 2>(q, lo, step, code, out);
-}
-
-/// Sums over the decoded components: of squares (`TERM` 0) or magnitudes (1) of the differences to
-/// the query, or of products with it and with themselves (2). Lengths have been checked.
-#[inline(always)]
-fn sums<I: Isa, const TERM: usize>(
-    q: &[f32],
-    lo: &[f32],
-    step: &[f32],
-    code: &[u8],
-    out: &mut [f32; 2],
-) {
+) -> [f32; 2] {
     let mut sums = [I::splat(0.0); 2];
     let (q, q_tail) = q.as_chunks::<LANES>();
     let (lo, lo_tail) = lo.as_chunks::<LANES>();
@@ -247,7 +209,7 @@ fn sums<I: Isa, const TERM: usize>(
         }
         add::<I, TERM>(&mut sums, &blocks[0], &blocks[1], &blocks[2], &bytes);
     }
-    *out = [I::total(sums[0]), I::total(sums[1])];
+    [I::total(sums[0]), I::total(sums[1])]
 }
 
 /// Adds the terms of a block.
