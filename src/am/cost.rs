@@ -28,6 +28,41 @@ impl Estimate {
     };
 }
 
+impl Estimate {
+    /// Of a scan of an index that the server estimates at `costs`.
+    pub fn new(costs: &pg_sys::GenericCosts, startup: f64, total: f64) -> Estimate {
+        Estimate {
+            startup,
+            total,
+            selectivity: costs.indexSelectivity,
+            correlation: costs.indexCorrelation,
+            pages: costs.numIndexPages,
+        }
+    }
+
+    /// Answers the server.
+    ///
+    /// # Safety
+    /// The places are those that `amcostestimate` was called with.
+    pub unsafe fn answer(
+        &self,
+        startup_cost: *mut pg_sys::Cost,
+        total_cost: *mut pg_sys::Cost,
+        selectivity: *mut pg_sys::Selectivity,
+        correlation: *mut f64,
+        pages: *mut f64,
+    ) {
+        // SAFETY: as the caller promises.
+        unsafe {
+            *startup_cost = self.startup;
+            *total_cost = self.total;
+            *selectivity = self.selectivity;
+            *correlation = self.correlation;
+            *pages = self.pages;
+        }
+    }
+}
+
 /// The server's own estimate of reading the whole index.
 ///
 /// # Safety

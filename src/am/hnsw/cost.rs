@@ -28,11 +28,7 @@ pub unsafe extern "C-unwind" fn amcostestimate(
     unsafe {
         let estimate =
             cost::without_order(path).unwrap_or_else(|| estimate(root, path, loop_count));
-        *startup_cost = estimate.startup;
-        *total_cost = estimate.total;
-        *selectivity = estimate.selectivity;
-        *correlation = estimate.correlation;
-        *pages = estimate.pages;
+        estimate.answer(startup_cost, total_cost, selectivity, correlation, pages);
     }
 }
 
@@ -58,13 +54,8 @@ unsafe fn estimate(
         };
         // Each row that comes out had the links of its node followed, which a selective filter has to pay for.
         let expansion = 2.0 * m * pg_sys::cpu_operator_cost;
-        Estimate {
-            startup: cost::startup(path, &costs, share) + expansion * ef.min(tuples),
-            total: costs.indexTotalCost + expansion * tuples,
-            selectivity: costs.indexSelectivity,
-            correlation: costs.indexCorrelation,
-            pages: costs.numIndexPages,
-        }
+        let startup = cost::startup(path, &costs, share) + expansion * ef.min(tuples);
+        Estimate::new(&costs, startup, costs.indexTotalCost + expansion * tuples)
     }
 }
 

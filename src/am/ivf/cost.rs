@@ -23,11 +23,7 @@ pub unsafe extern "C-unwind" fn amcostestimate(
     unsafe {
         let estimate =
             cost::without_order(path).unwrap_or_else(|| estimate(root, path, loop_count));
-        *startup_cost = estimate.startup;
-        *total_cost = estimate.total;
-        *selectivity = estimate.selectivity;
-        *correlation = estimate.correlation;
-        *pages = estimate.pages;
+        estimate.answer(startup_cost, total_cost, selectivity, correlation, pages);
     }
 }
 
@@ -47,12 +43,7 @@ unsafe fn estimate(
         let share = (probes as f64 / f64::from(opened.meta.lists.max(1))).min(1.0);
         // Ex pages are read for few of the rows.
         let scanned = share * opened.info.layout.scanned_share();
-        Estimate {
-            startup: cost::startup(path, &costs, scanned),
-            total: costs.indexTotalCost,
-            selectivity: costs.indexSelectivity,
-            correlation: costs.indexCorrelation,
-            pages: costs.numIndexPages,
-        }
+        let startup = cost::startup(path, &costs, scanned);
+        Estimate::new(&costs, startup, costs.indexTotalCost)
     }
 }
