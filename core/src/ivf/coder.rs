@@ -103,21 +103,21 @@ pub enum Wanted {
 }
 
 /// A placed vector on the way to its lists.
-#[derive(Clone, Copy)]
-pub struct Placed<'a> {
-    vector: &'a [f32],
+pub struct Placed {
+    vector: Vec<f32>,
     norm_squared: f32,
     is_query: bool,
 }
 
-impl<'a> Placed<'a> {
+impl Placed {
     /// A query, whose rows are to be found.
-    pub fn query(vector: &'a [f32]) -> Placed<'a> {
-        Placed { vector, norm_squared: dense::norm_squared(vector) as f32, is_query: true }
+    pub fn query(vector: Vec<f32>) -> Placed {
+        let norm_squared = dense::norm_squared(&vector) as f32;
+        Placed { vector, norm_squared, is_query: true }
     }
 
     /// A row, which belongs to the list of the nearest centroid.
-    pub fn row(vector: &'a [f32]) -> Placed<'a> {
+    pub fn row(vector: Vec<f32>) -> Placed {
         Placed { is_query: false, ..Placed::query(vector) }
     }
 }
@@ -500,8 +500,8 @@ impl Coder {
     /// How far a placed vector is from a centroid, so that nearer lists come first: the squared distance, for queries
     /// by inner product the negative product. `centroid` is as stored, with its squared norm.
     #[inline]
-    pub fn to_centroid(&self, x: &Placed<'_>, centroid: &[f16], norm_squared: f32) -> f32 {
-        let dot = float::dot(x.vector, &centroid[..x.vector.len().min(centroid.len())]);
+    pub fn to_centroid(&self, x: &Placed, centroid: &[f16], norm_squared: f32) -> f32 {
+        let dot = float::dot(&x.vector, &centroid[..x.vector.len().min(centroid.len())]);
         match self.spec.metric {
             Metric::InnerProduct if x.is_query => -dot,
             _ => (x.norm_squared + norm_squared - 2.0 * dot).max(0.0),

@@ -101,9 +101,9 @@ unsafe fn insert(
 
 /// The list that a placed vector belongs to.
 unsafe fn nearest(relation: pg_sys::Relation, opened: &Opened, placed: &[f32]) -> u32 {
-    let placed = Placed::row(placed);
+    let placed = Placed::row(placed.to_vec());
     // SAFETY: the caller holds the relation open and no lock on its pages.
-    let near = unsafe { Router::new(relation, opened, placed).next(relation, opened, placed) };
+    let near = unsafe { Router::new(relation, opened, placed).next(relation, opened) };
     match near {
         Some(near) => near.list,
         None => corrupt(relation, META_BLOCK, "an index without lists"),

@@ -47,6 +47,8 @@ impl Ord for Near {
 
 /// Gives lists, nearest first, as far as the groups tell.
 pub struct Router {
+    /// What the lists are to be near to.
+    placed: Placed,
     /// Distance and first page of centroids of the groups not looked into, the farthest first.
     groups: Vec<(f32, u32, u32)>,
     near: BinaryHeap<Reverse<Near>>,
@@ -60,7 +62,7 @@ impl Router {
     ///
     /// # Safety
     /// `relation` is the open index; the caller holds no lock on its pages.
-    pub unsafe fn new(relation: pg_sys::Relation, opened: &Opened, placed: Placed<'_>) -> Router {
+    pub unsafe fn new(relation: pg_sys::Relation, opened: &Opened, placed: Placed) -> Router {
         let (coder, layout) = (&opened.info.coder, &opened.info.layout);
         let head = Head { kind: Kind::Groups, owner: 0, block: opened.meta.group_head, stamp: 0 };
         let mut groups = Vec::with_capacity(opened.meta.groups as usize);
@@ -79,21 +81,16 @@ impl Router {
         }
         groups.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(b.1.cmp(&a.1)));
         let lists = opened.meta.lists as usize;
-        Router { groups, near: BinaryHeap::new(), lists, seen: 0, given: 0 }
+        Router { placed, groups, near: BinaryHeap::new(), lists, seen: 0, given: 0 }
     }
 
     /// The next list, or nothing when all were given.
     ///
     /// # Safety
-    /// As for [`Router::new`], with the same vector.
-    pub unsafe fn next(
-        &mut self,
-        relation: pg_sys::Relation,
-        opened: &Opened,
-        placed: Placed<'_>,
-    ) -> Option<Near> {
+    /// As for [`Router::new`].
+    pub unsafe fn next(&mut self, relation: pg_sys::Relation, opened: &Opened) -> Option<Near> {
         // SAFETY: as the caller promises.
-        unsafe { self.peek(relation, opened, placed) }?;
+        unsafe { self.peek(relation, opened) }?;
         self.given += 1;
         self.near.pop().map(|near| near.0)
     }
@@ -102,18 +99,13 @@ impl Router {
     ///
     /// # Safety
     /// As for [`Router::next`].
-    pub unsafe fn peek(
-        &mut self,
-        relation: pg_sys::Relation,
-        opened: &Opened,
-        placed: Placed<'_>,
-    ) -> Option<Near> {
+    pub unsafe fn peek(&mut self, relation: pg_sys::Relation, opened: &Opened) -> Option<Near> {
         let least = if self.lists <= ALL { self.lists } else { self.lists / LEAST_SHARE };
         let wanted = (TIMES * (self.given + 1)).max(least);
         while self.seen < wanted || self.near.is_empty() {
             let Some((_, group, block)) = self.groups.pop() else { break };
             // SAFETY: as the caller promises.
-            unsafe { self.look_into(relation, opened, placed, (group, block)) }
+            unsafe { self.look_into(relation, opened, (group, block)) }
         }
         self.near.peek().map(|near| near.0)
     }
@@ -122,12 +114,11 @@ impl Router {
         &mut self,
         relation: pg_sys::Relation,
         opened: &Opened,
-        placed: Placed<'_>,
         (group, block): (u32, u32),
     ) {
         let (coder, layout) = (&opened.info.coder, &opened.info.layout);
         let head = Head { kind: Kind::Centroids, owner: group, block, stamp: 0 };
-        let (near, seen) = (&mut self.near, &mut self.seen);
+        let (placed, near, seen) = (&self.placed, &mut self.near, &mut self.seen);
         // SAFETY: as the caller promises.
         let walked = unsafe {
             let reader = Reader::guessing(relation, &opened.recent);
@@ -135,7 +126,7 @@ impl Router {
                 let Some((head, numbers)) = centroid::<CentroidHead>(item.bytes) else { return };
                 *seen += 1;
                 if head.list & SPLIT_LIST == 0 {
-                    let distance = coder.to_centroid(&placed, numbers, head.norm_squared);
+                    let distance = coder.to_centroid(placed, numbers, head.norm_squared);
                     near.push(Reverse(Near { list: head.list, distance }));
                 }
             })

@@ -34,8 +34,6 @@ struct Work {
     opened: Opened,
     /// Nothing: the query is NULL, and all rows are equally near.
     query: Option<Query>,
-    /// Stands for the query where there is none.
-    nowhere: Vec<f32>,
     router: Router,
     plan: Plan,
     probed: usize,
@@ -193,14 +191,16 @@ impl Work {
             let datum = common::query(scan, am);
             let opened = index::open(relation);
             let coder = &opened.info.coder;
-            let query = datum.map(|datum| {
+            let mut query = datum.map(|datum| {
                 let value = detoast(opened.info.kind, datum);
                 let value = unwrap(value.value());
                 vectors::check_dims(coder.spec().dims, &value);
                 coder.query(value)
             });
-            let nowhere = if query.is_none() { vec![0.0; coder.placed_dims()] } else { Vec::new() };
-            let placed = query.as_ref().map_or(&nowhere[..], |query| &query.placed);
+            let placed = match &mut query {
+                Some(query) => std::mem::take(&mut query.placed),
+                None => vec![0.0; coder.placed_dims()],
+            };
             let router = Router::new(relation, &opened, Placed::query(placed));
             let plan = Plan::new(relation, &opened);
             let without_heap = options::of(relation).rerank == Rerank::Off;
@@ -208,7 +208,6 @@ impl Work {
             let wanted = if without_heap { Wanted::Estimate } else { Wanted::Bound };
             Work {
                 query,
-                nowhere,
                 router,
                 plan,
                 probed: 0,
@@ -272,12 +271,11 @@ impl Work {
     /// Whether there is a list whose very centroid is nearer than a row with this bound: it is to be read first, or its
     /// rows would come too late.
     unsafe fn is_premature(&mut self, relation: pg_sys::Relation, bound: f32) -> bool {
-        let Some(query) = self.query.as_ref().filter(|_| self.plan.grows && !self.ended) else {
+        if self.query.is_none() || !self.plan.grows || self.ended {
             return false;
-        };
-        let placed = Placed::query(&query.placed);
+        }
         // SAFETY: the index is open for the scan, and no lock is held.
-        let next = unsafe { self.router.peek(relation, &self.opened, placed) };
+        let next = unsafe { self.router.peek(relation, &self.opened) };
         let coder = &self.opened.info.coder;
         next.is_some_and(|near| coder.at_centroid(near.distance) < f64::from(bound))
     }
@@ -291,12 +289,9 @@ impl Work {
     /// Reads further lists, `count` if there are so many.
     unsafe fn probe(&mut self, relation: pg_sys::Relation, count: usize) {
         for _ in 0..count {
-            let placed = self.query.as_ref().map_or(&self.nowhere[..], |query| &query.placed);
-            let placed = Placed::query(placed);
             // SAFETY: the index is open for the scan.
-            let Some(Near { list, .. }) =
-                (unsafe { self.router.next(relation, &self.opened, placed) })
-            else {
+            let next = unsafe { self.router.next(relation, &self.opened) };
+            let Some(Near { list, .. }) = next else {
                 self.ended = true;
                 break;
             };
