@@ -15,8 +15,10 @@ cluster_start "$primary" 5432
 cluster_start "$standby" 5433
 make_table 2000
 
+# A vacuum commits without flushing what it logged, so the target is behind a commit that does.
 caught_up() {
   local target tries
+  run_sql -c "SELECT pg_logical_emit_message(true, 'stress', 'caught up')" >/dev/null
   target=$(sql_value 'SELECT pg_current_wal_flush_lsn()')
   for tries in $(seq 600); do
     [ "$(sql_value "SELECT pg_last_wal_replay_lsn() >= '$target'" -p 5433)" != t ] || return 0
