@@ -6,6 +6,7 @@ mod ivf_build;
 mod pages;
 mod quantize;
 mod recall;
+mod scans;
 mod search;
 mod types;
 

@@ -127,3 +127,11 @@ COMMENT ON FUNCTION lean.index_check(regclass) IS
 
 COMMENT ON FUNCTION lean.index_info(regclass) IS
     'describes an hnsw, ivf or ivfflat index: what it holds, how large it is, and whether building it again is advised';
+
+CREATE FUNCTION lean.last_scan()
+    RETURNS TABLE (
+        index regclass, access_method text, searches bigint, probes integer, ef_search integer, pages bigint,
+        lists bigint, nodes bigint, codes bigint, whole_codes bigint, rows bigint, exact_distances bigint, grew boolean)
+    LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 1 AS 'MODULE_PATHNAME', 'last_scan_wrapper';
+COMMENT ON FUNCTION lean.last_scan() IS
+    'what the last scan of an hnsw, ivf or ivfflat index in this session did: pages and lists or nodes read, codes compared, rows given';

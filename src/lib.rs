@@ -33,6 +33,8 @@ pub extern "C-unwind" fn _PG_init() {
     guc::register();
     am::hnsw::options::register();
     am::ivf::options::register();
+    #[cfg(feature = "pg18")]
+    am::explain::register();
 }
 
 /// What `cargo pgrx test` runs.

@@ -3,6 +3,8 @@
 
 pub mod check;
 mod cost;
+#[cfg(feature = "pg18")]
+pub mod explain;
 mod heap;
 pub mod hnsw;
 pub mod info;
@@ -12,6 +14,7 @@ mod options;
 mod progress;
 mod remembered;
 mod scan;
+pub mod stats;
 mod vacuum;
 mod vectors;
 

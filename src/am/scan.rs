@@ -1,11 +1,22 @@
 //! What every scan in the order of a distance does with the server's `IndexScanDesc`.
 
+use std::rc::Rc;
+
 use pgrx::memcxt::PgMemoryContexts;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::heap;
+use super::stats::Stats;
 use crate::storage::Tid;
+
+/// What lies behind `opaque`.
+#[repr(C)]
+struct Opaque<S> {
+    /// First, so that it can be found by who does not know the rest.
+    stats: Rc<Stats>,
+    state: S,
+}
 
 /// Makes a scan with a state of its own, which is dropped with the scan's memory context.
 ///
@@ -21,7 +32,8 @@ pub unsafe fn begin<S>(
     // SAFETY: as the caller promises.
     unsafe {
         let scan = pg_sys::RelationGetIndexScan(relation, nkeys, norderbys);
-        let state = PgMemoryContexts::CurrentMemoryContext.leak_and_drop_on_delete(state);
+        let state = PgMemoryContexts::CurrentMemoryContext
+            .leak_and_drop_on_delete(Opaque { stats: Rc::default(), state });
         (*scan).opaque = state.cast();
         if norderbys > 0 {
             (*scan).xs_orderbyvals = pg_sys::palloc0(size_of::<pg_sys::Datum>()).cast();
@@ -38,7 +50,16 @@ pub unsafe fn begin<S>(
 /// `scan` was made by [`begin`] with a state of this type, to which there is no other reference.
 pub unsafe fn state<'s, S>(scan: pg_sys::IndexScanDesc) -> &'s mut S {
     // SAFETY: as the caller promises.
-    unsafe { &mut *(*scan).opaque.cast::<S>() }
+    unsafe { &mut (*(*scan).opaque.cast::<Opaque<S>>()).state }
+}
+
+/// What a scan counts.
+///
+/// # Safety
+/// `scan` was made by [`begin`], and outlives the result.
+pub unsafe fn stats<'s>(scan: pg_sys::IndexScanDesc) -> &'s Rc<Stats> {
+    // SAFETY: as the caller promises; the stats lie first, whatever the state is.
+    unsafe { &*(*scan).opaque.cast::<Rc<Stats>>() }
 }
 
 /// Takes over the keys of `amrescan`.
@@ -124,9 +145,13 @@ unsafe fn count(scan: pg_sys::IndexScanDesc) {
 pub unsafe fn give(scan: pg_sys::IndexScanDesc, tid: Tid, bound: Option<f64>, is_exact: bool) {
     // SAFETY: as the caller promises.
     unsafe {
+        let is_rechecked = bound.is_some() && !is_exact;
+        let stats = stats(scan);
+        stats.rows.add(1);
+        stats.exact_distances.add(is_rechecked.into());
         (*scan).xs_heaptid = heap::item_pointer(tid);
         (*scan).xs_recheck = false;
-        (*scan).xs_recheckorderby = bound.is_some() && !is_exact;
+        (*scan).xs_recheckorderby = is_rechecked;
         *(*scan).xs_orderbynulls = bound.is_none();
         if let Some(bound) = bound {
             *(*scan).xs_orderbyvals = bound.into_datum().unwrap_or(pg_sys::Datum::from(0));

@@ -4,6 +4,7 @@ use pgrx::prelude::*;
 use pgrx::{PgRelation, pg_sys};
 
 use crate::am::check::Finding;
+use crate::am::stats::{self, Breadth};
 use crate::am::{hnsw, ivf};
 
 /// Verifies an index. Writers of the table wait meanwhile, except on a standby, where there are none.
@@ -50,6 +51,52 @@ fn index_info(
     TableIterator::new(
         facts.into_rows().into_iter().map(|(property, value)| (property.to_string(), value)),
     )
+}
+
+/// The work of this backend's last index scan, in a row; none before the first. `sql/hnsw.sql` declares it, with the index
+/// as a `regclass`: it may be gone by now.
+#[pg_extern(sql = false)]
+#[allow(clippy::type_complexity)]
+fn last_scan() -> TableIterator<
+    'static,
+    (
+        name!(index, pg_sys::Oid),
+        name!(access_method, String),
+        name!(searches, i64),
+        name!(probes, Option<i32>),
+        name!(ef_search, Option<i32>),
+        name!(pages, i64),
+        name!(lists, Option<i64>),
+        name!(nodes, Option<i64>),
+        name!(codes, i64),
+        name!(whole_codes, Option<i64>),
+        name!(rows, i64),
+        name!(exact_distances, i64),
+        name!(grew, bool),
+    ),
+> {
+    let last = stats::last().and_then(|stats| Some((stats.about()?, stats)));
+    TableIterator::new(last.into_iter().map(|(about, stats)| {
+        let (probes, ef_search) = match about.breadth {
+            Breadth::Probes(probes) => (Some(probes as i32), None),
+            Breadth::Ef(ef) => (None, Some(ef as i32)),
+        };
+        (
+            about.index,
+            about.am.to_string(),
+            stats.searches.get(),
+            probes,
+            ef_search,
+            stats.pages.get(),
+            probes.map(|_| stats.lists.get()),
+            ef_search.map(|_| stats.nodes.get()),
+            stats.codes.get(),
+            probes.map(|_| stats.whole_codes.get()),
+            stats.rows.get(),
+            stats.exact_distances.get(),
+            stats.grew.get(),
+        )
+    }))
 }
 
 /// Opens an index of ours, which the caller must own, and its table. The locks are kept to the end of the transaction.

@@ -7,7 +7,7 @@ use pgrx::pg_sys;
 use pgrx::prelude::*;
 
 use super::page::Page;
-use super::raw::Recent;
+use super::raw::{self, Recent};
 
 /// Where a buffer's page lies in memory.
 ///
@@ -44,6 +44,7 @@ impl ReadGuard {
     /// `relation` is open and locked, and no lock held by this backend is on the same page.
     pub unsafe fn new(relation: pg_sys::Relation, block: u32) -> ReadGuard {
         require(block);
+        raw::count_page();
         // SAFETY: as the caller promises.
         unsafe {
             let buffer = pg_sys::ReadBuffer(relation, block);

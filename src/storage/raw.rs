@@ -2,6 +2,7 @@
 //! called inside one guard for many, and pins by a guess at the buffer.
 
 use std::cell::{Cell, RefCell};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use pgrx::pg_sys;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
@@ -43,6 +44,20 @@ pub const PINNED: usize = 6;
 /// buffer is pinned without that.
 const LONG_WAY: u32 = 16;
 
+/// Pages read by this backend. Only one thread writes it: the one that may call PostgreSQL.
+static PAGES: AtomicU64 = AtomicU64::new(0);
+
+/// How many pages of our indexes this backend has read for scans and the like.
+pub fn pages_read() -> u64 {
+    PAGES.load(Ordering::Relaxed)
+}
+
+/// Counts a page: a plain addition, no locked one.
+#[inline(always)]
+pub(super) fn count_page() {
+    PAGES.store(pages_read().wrapping_add(1), Ordering::Relaxed);
+}
+
 /// Pins `block`, in the buffer where it was seen last if it still is there.
 ///
 /// # Safety
@@ -56,6 +71,7 @@ pub unsafe fn pin(
 ) -> pg_sys::Buffer {
     let guess = &mut recent[block as usize];
     *reads = reads.wrapping_add(1);
+    count_page();
     // SAFETY: as the caller promises. A wrong guess is found out under the buffer's own lock.
     unsafe {
         // Early releases of 14 looked for a guess at a temporary table's buffer among the shared ones.

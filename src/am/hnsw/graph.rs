@@ -10,6 +10,7 @@ use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use super::index::IndexInfo;
 use super::nodes::Code;
 use super::page::{self, AuxKind, AuxPtr, Kind, Layout, State};
+use crate::am::stats::Stats;
 use crate::storage::buffer::page_of;
 use crate::storage::page::content;
 use crate::storage::raw::{self, PINNED, pin};
@@ -62,6 +63,8 @@ pub struct PageGraph<'a> {
     target: Target<'a>,
     /// Pages read so far.
     reads: u32,
+    /// Where a scan counts what it does.
+    stats: Option<&'a Stats>,
     /// Whether a node met earlier had been replaced by another when its links were wanted.
     pub stale: bool,
 }
@@ -74,7 +77,12 @@ impl<'a> PageGraph<'a> {
         info: &'a IndexInfo,
         target: Target<'a>,
     ) -> PageGraph<'a> {
-        PageGraph { relation, info, target, reads: 0, stale: false }
+        PageGraph { relation, info, target, reads: 0, stats: None, stale: false }
+    }
+
+    /// Counts nodes and codes from now on.
+    pub fn counted(self, stats: &'a Stats) -> PageGraph<'a> {
+        PageGraph { stats: Some(stats), ..self }
     }
 
     /// Scores nodes of pages of which at most [`PINNED`] are pinned at a time. `ids` are sorted. Gives the first block
@@ -289,6 +297,9 @@ impl Graph for PageGraph<'_> {
     ) -> Result<(), Self::Error> {
         pgrx::check_for_interrupts!();
         out.clear();
+        if let Some(stats) = self.stats {
+            stats.nodes.add(1);
+        }
         let m = self.info.layout.m();
         if level > 0 {
             if from.aux.is_some() {
@@ -333,6 +344,7 @@ impl Graph for PageGraph<'_> {
     fn score(&mut self, ids: &mut [NodeId], out: &mut Vec<PageItem>) -> Result<(), Self::Error> {
         ids.sort_unstable();
         out.reserve(ids.len());
+        let known = out.len();
         let Some(&last) = ids.last() else { return Ok(()) };
         let mut recent = self.recent_to(self.info.layout.place(last).0);
         let mut reads = self.reads;
@@ -343,6 +355,9 @@ impl Graph for PageGraph<'_> {
         self.reads = reads;
         if let Err(block) = scored {
             corrupt(self.relation, block, "a link leads to a page without nodes");
+        }
+        if let (Some(stats), Target::Query(_)) = (self.stats, self.target) {
+            stats.codes.add(out.len() - known);
         }
         Ok(())
     }

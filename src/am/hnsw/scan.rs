@@ -14,6 +14,7 @@ use pgrx::prelude::*;
 use super::graph::{PageGraph, PageItem, Target};
 use super::index::{self, IndexInfo};
 use super::page::NO_NODE;
+use crate::am::stats::{About, Breadth};
 use crate::am::{scan as shared, vectors};
 use crate::guc::{self, IterativeScan};
 use crate::storage::Tid;
@@ -103,6 +104,7 @@ pub unsafe extern "C-unwind" fn amgettuple(
 ) -> bool {
     // SAFETY: the server passes the scan that `ambeginscan` made.
     unsafe {
+        let _reading = shared::stats(scan).count_pages();
         let state = shared::state::<ScanState>(scan);
         if state.info.is_none() {
             start(scan, state);
@@ -140,6 +142,8 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut ScanState) {
             vectors::check_dims(info.dims, &value);
             Rc::new(info.codec.query(value))
         });
+        let (index, ef) = ((*relation).rd_id, guc::ef_search());
+        shared::stats(scan).start(About { index, am: "hnsw", breadth: Breadth::Ef(ef) });
         let iterative = guc::iterative_scan() != IterativeScan::Off;
         state.search.reset(iterative);
         state.root = meta.root;
@@ -152,25 +156,40 @@ unsafe fn start(scan: pg_sys::IndexScanDesc, state: &mut ScanState) {
         state.max_memory_bytes = guc::scan_memory_bytes();
         state.ended = meta.entry == NO_NODE;
         if !state.ended {
-            first_batch(relation, state, &info, (meta.entry, meta.entry_level));
+            first_batch(scan, state, &info, (meta.entry, meta.entry_level), ef);
             state.ended = !iterative;
         }
         state.info = Some(info);
     }
 }
 
+/// The graph as a scan walks it, which counts.
+///
+/// # Safety
+/// The index is open for the scan.
+unsafe fn graph<'a>(
+    scan: pg_sys::IndexScanDesc,
+    info: &'a IndexInfo,
+    query: &'a Option<Rc<Query>>,
+) -> PageGraph<'a> {
+    // SAFETY: as the caller promises.
+    unsafe {
+        PageGraph::new((*scan).indexRelation, info, target(query)).counted(shared::stats(scan))
+    }
+}
+
 unsafe fn first_batch(
-    relation: pg_sys::Relation,
+    scan: pg_sys::IndexScanDesc,
     state: &mut ScanState,
     info: &IndexInfo,
     (entry, entry_level): (u32, u8),
+    ef: usize,
 ) {
     let query = state.query.clone();
     // SAFETY: the index is open for the scan.
-    let mut graph = unsafe { PageGraph::new(relation, info, target(&query)) };
+    let mut graph = unsafe { graph(scan, info, &query) };
     let Some(seed) = super::descend(&mut graph, entry, entry_level, 0) else { return };
     state.search.seed(seed);
-    let ef = guc::ef_search();
     let Ok(()) = state.search.run(&mut graph, 0, ef);
     if state.search.results() < ef && state.seed_root(&mut graph) {
         let Ok(()) = state.search.run(&mut graph, 0, ef);
@@ -190,7 +209,9 @@ unsafe fn next_batch(scan: pg_sys::IndexScanDesc, state: &mut ScanState, info: &
     };
     let query = state.query.clone();
     // SAFETY: the index is open for the scan.
-    let mut graph = unsafe { PageGraph::new((*scan).indexRelation, info, target(&query)) };
+    let mut graph = unsafe { graph(scan, info, &query) };
+    // SAFETY: as above.
+    unsafe { shared::stats(scan) }.grew.set(true);
     let ef = guc::ef_search();
     loop {
         state.draining |= state.search.visited_nodes() >= guc::max_scan_tuples()

@@ -5,6 +5,7 @@
 //! computes the distance itself from the heap and puts the rows in order (`xs_recheckorderby`).
 
 use std::collections::HashSet;
+use std::rc::Rc;
 
 use leanstack_core::ivf::coder::{EPSILON, ListQuery, Placed, Query, Wanted};
 use leanstack_core::quantize::rabitq::block::BlockScores;
@@ -17,6 +18,7 @@ use super::list::{Head, Reader, Stale};
 use super::options::{self, Rerank};
 use super::page::{BLOCK_ROWS, Entry, Kind, NONE, Packed, block_tid, continued};
 use super::route::{self, Near, Router};
+use crate::am::stats::{About, Breadth, Stats};
 use crate::am::{scan as common, vectors};
 use crate::error::unwrap;
 use crate::guc::{self, FlatIterativeScan, IterativeScan};
@@ -50,6 +52,7 @@ struct Work {
     /// Rows given so far.
     given: usize,
     ended: bool,
+    stats: Rc<Stats>,
 }
 
 /// A list that was read.
@@ -119,6 +122,7 @@ pub unsafe extern "C-unwind" fn amgettuple(
     // SAFETY: the server passes the scan that `ambeginscan` made.
     unsafe {
         let relation = (*scan).indexRelation;
+        let _reading = common::stats(scan).count_pages();
         let state = common::state::<ScanState>(scan);
         let work = match &mut state.work {
             Some(work) => work,
@@ -203,6 +207,12 @@ impl Work {
             };
             let router = Router::new(relation, &opened, Placed::query(placed));
             let plan = Plan::new(relation, &opened);
+            let stats = Rc::clone(common::stats(scan));
+            stats.start(About {
+                index: (*relation).rd_id,
+                am,
+                breadth: Breadth::Probes(plan.probes),
+            });
             let without_heap = options::of(relation).rerank == Rerank::Off;
             let exact = opened.info.is_exact() || without_heap;
             let wanted = if without_heap { Wanted::Estimate } else { Wanted::Bound };
@@ -219,6 +229,7 @@ impl Work {
                 last: f32::NEG_INFINITY,
                 given: 0,
                 ended: false,
+                stats,
                 opened,
             }
         }
@@ -254,6 +265,7 @@ impl Work {
                 self.given += 1;
                 return Some((candidate.tid(), candidate.bound));
             };
+            self.stats.whole_codes.add(1);
             // SAFETY: as above.
             let bound = unsafe { self.refine(relation, candidate.list, place, self.wanted) };
             // What is true of every row, if its pages are another's by now.
@@ -296,6 +308,9 @@ impl Work {
                 break;
             };
             self.probed += 1;
+            if self.probed > self.plan.probes {
+                self.stats.grew.set(true);
+            }
             // SAFETY: as above.
             unsafe { self.read_list(relation, list) }
         }
@@ -326,6 +341,7 @@ impl Work {
                     let number = self.lists.len() as u32;
                     if self.read_tapes(relation, list, &entry).is_ok() {
                         self.read.insert(list);
+                        self.stats.lists.add(1);
                         break;
                     }
                     self.candidates.forget(number);
@@ -381,7 +397,7 @@ impl Work {
             let number = self.lists.len() as u32;
             let scored = self.query.as_ref().zip(list_query.as_ref());
             let epsilon = if self.plan.whole { f32::INFINITY } else { EPSILON };
-            let found = &mut self.candidates;
+            let (found, codes) = (&mut self.candidates, &self.stats.codes);
             let floor = if self.plan.in_order { self.last } else { f32::NEG_INFINITY };
             if let Some(packed) = &layout.packed {
                 let head = Head {
@@ -393,6 +409,7 @@ impl Work {
                 let mut scores = BlockScores::default();
                 reader.for_each_item(head, &packed.blocks, |item| {
                     if let Some((query, list_query)) = scored {
+                        codes.add(BLOCK_ROWS);
                         let block = &item.bytes[layout.block_code_at()..];
                         coder.block_bounds(epsilon, (query, list_query), block, &mut scores);
                     }
@@ -423,6 +440,7 @@ impl Work {
                 if !tid.is_some() {
                     return;
                 }
+                codes.add(scored.is_some().into());
                 let score = |wanted| {
                     scored.map_or(f64::NEG_INFINITY, |(query, list_query)| {
                         let code = &item.bytes[layout.row_code_at()..];
