@@ -68,6 +68,8 @@ mod tests {
             ("ivf", "WITH (lists = 1, bits = 4)"),
             ("ivf", "WITH (quantization = sq8)"),
             ("ivf", "WITH (quantization = none)"),
+            ("ivf", "WITH (quantization = pq)"),
+            ("ivf", "WITH (quantization = pq, bits = 4, m = 33, rerank = off)"),
         ];
         for ty in ["vector", "halfvec"] {
             create_table(ty, 100, 700);
@@ -95,7 +97,12 @@ mod tests {
     #[pg_test]
     fn items_may_be_longer_than_pages() {
         create_table("vector", 16_000, 40);
-        for with in ["(lists = 2)", "(lists = 2, bits = 1)", "(lists = 2, quantization = none)"] {
+        for with in [
+            "(lists = 2)",
+            "(lists = 2, bits = 1)",
+            "(lists = 2, quantization = none)",
+            "(lists = 2, quantization = pq, bits = 4, m = 16000)",
+        ] {
             create_index("ivf", "vector_l2_ops", &format!("WITH {with}"));
             assert_rows("<->", "true", with);
         }
@@ -137,6 +144,61 @@ mod tests {
         create_table("vector", 200, 4_000);
         run("SET LOCAL maintenance_work_mem = '1MB'");
         create_index("ivfflat", "vector_l2_ops", "WITH (lists = 250)");
+    }
+
+    /// The facts of `lean.index_info` about how vectors are stored.
+    fn stored_as() -> String {
+        get("SELECT string_agg(property || ' ' || value, ', ') FROM lean.index_info('items_v')
+            WHERE property IN ('quantization', 'bits', 'm', 'bytes of a code')")
+    }
+
+    #[pg_test]
+    fn a_codebook_takes_as_many_rows_as_can_fill_it() {
+        create_table("vector", 100, 511);
+        create_index("ivf", "vector_l2_ops", "WITH (quantization = pq)");
+        assert_eq!(stored_as(), "quantization sq8, bytes of a code 112");
+        run("INSERT INTO items (v) SELECT v FROM items WHERE id = 1");
+        run("REINDEX INDEX items_v");
+        assert_eq!(stored_as(), "quantization pq, bits 8, m 25, bytes of a code 37");
+        assert_rows("<->", "true", "rebuilt with a codebook");
+        create_index("ivf", "vector_ip_ops", "WITH (quantization = pq, m = 7, bits = 4)");
+        assert_eq!(stored_as(), "quantization pq, bits 4, m 7, bytes of a code 16");
+        run("DROP INDEX items_v; TRUNCATE items");
+        create_index("ivf", "vector_l2_ops", "WITH (quantization = pq)");
+        assert_eq!(stored_as(), "quantization sq8, bytes of a code 112");
+        create_unlogged_index();
+    }
+
+    /// That of an unlogged table, on an expression and some of the rows.
+    fn create_unlogged_index() {
+        run("DROP TABLE items; CREATE UNLOGGED TABLE items (id int, v vector(100))");
+        run("INSERT INTO items SELECT i, (SELECT array_agg(sin(i * d)) FROM generate_series(1, 100) d)
+            FROM generate_series(1, 900) i");
+        run("CREATE INDEX items_v ON items USING ivf ((v::halfvec(100)) halfvec_cosine_ops)
+            WITH (quantization = pq) WHERE id % 3 > 0");
+        run(
+            "DELETE FROM items WHERE id % 10 = 1; SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off",
+        );
+        let order = "v::halfvec(100) <=> (SELECT v::halfvec(100) FROM items WHERE id = 2)";
+        let found: Vec<i32> = get(&format!(
+            "SELECT array_agg(id) FROM (SELECT id FROM items WHERE id % 3 > 0 ORDER BY {order} LIMIT 30) s"
+        ));
+        assert_eq!((found.len(), found[0]), (30, 2));
+        assert!(found.iter().all(|id| id % 3 > 0 && id % 10 != 1), "{found:?}");
+        let unsound: i64 = get("SELECT count(*) FROM lean.index_check('items_v') WHERE NOT ok");
+        assert_eq!(unsound, 0);
+    }
+
+    #[pg_test(error = "bits = 6 is not possible with quantization = pq")]
+    fn parts_have_four_or_eight_bits() {
+        create_table("vector", 10, 3);
+        create_index("ivf", "vector_l2_ops", "WITH (quantization = pq, bits = 6)");
+    }
+
+    #[pg_test(error = "m = 11 is more than the 10 dimensions of the column")]
+    fn parts_have_a_dimension_at_least() {
+        create_table("halfvec", 10, 3);
+        create_index("ivf", "halfvec_l2_ops", "WITH (quantization = pq, m = 11)");
     }
 
     #[pg_test(error = "type not supported for ivfflat index")]

@@ -55,7 +55,7 @@ pub struct Stats {
     pub whole_codes: Counter,
     /// Rows that the executor was given.
     pub rows: Counter,
-    /// Those of them whose distance it was to compute.
+    /// Those of them whose distance it was to compute, and rows whose distance the scan computed before it gave them.
     pub exact_distances: Counter,
     /// Whether a search looked further than its breadth, as more rows were asked for.
     pub grew: Cell<bool>,

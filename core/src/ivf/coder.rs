@@ -1,4 +1,5 @@
-//! How the rows of inverted lists are stored and scored: one face for values as they are, scalar codes and RaBitQ.
+//! How the rows of inverted lists are stored and scored: one face for values as they are, scalar codes, product codes and
+//! RaBitQ.
 //!
 //! Three spaces: the column's values; the *placed* vectors, in which centroids lie and lists are chosen (unit vectors
 //! for cosine, rotated for RaBitQ, zeros and ones for bits); and codes, of the placed vector relative to a centroid or
@@ -6,19 +7,23 @@
 //!
 //! # Formats
 //! ```text
-//! row, plain       factors 12 bytes | code
+//! row, plain       factors 12 bytes | code, see quantize; for product codes, see quantize::product::relative
 //! row, RaBitQ      factors of the signs 12 | factors of the whole 12 | signs | rest
 //! block, RaBitQ    factors of 32 rows' signs 196 | their signs, see quantize::rabitq::block
 //! ex, RaBitQ       factors of the whole 12 | rest
 //! ```
+
+mod parts;
 
 use std::cell::RefCell;
 
 use half::f16;
 use zerocopy::{FromBytes, IntoBytes};
 
+use self::parts::{RowParts, split};
 use super::Geometry;
 use crate::metric::dense;
+use crate::quantize::product::relative::{self, CERTAIN, Relative};
 use crate::quantize::rabitq::{self, Code, Rabitq, Rotated, block};
 use crate::quantize::{self, Codec, Factors, Value, float};
 use crate::{Error, Metric};
@@ -37,13 +42,15 @@ pub enum Repr {
     Sq8 = 3,
     /// One to eight bits for each dimension, relative to a centroid.
     Rabitq = 4,
+    /// A number of four or eight bits for each part of the vector, relative to a centroid.
+    Pq = 5,
 }
 
 impl TryFrom<u8> for Repr {
     type Error = Error;
 
     fn try_from(code: u8) -> Result<Repr, Error> {
-        [Repr::F32, Repr::F16, Repr::Bits, Repr::Sq8, Repr::Rabitq]
+        [Repr::F32, Repr::F16, Repr::Bits, Repr::Sq8, Repr::Rabitq, Repr::Pq]
             .into_iter()
             .find(|repr| *repr as u8 == code)
             .ok_or(Error::UnknownCode("quantization", code))
@@ -55,7 +62,7 @@ impl TryFrom<u8> for Repr {
 pub struct Spec {
     /// What rows hold.
     pub repr: Repr,
-    /// Bits for each dimension of RaBitQ codes.
+    /// Bits for each dimension of RaBitQ codes, for each part of product codes.
     pub bits: u8,
     /// The metric of the opclass.
     pub metric: Metric,
@@ -63,7 +70,8 @@ pub struct Spec {
     pub dims: usize,
     /// Seed of the rotation, where there is one.
     pub seed: u64,
-    /// What was learned from the table: the mean of [`Repr::Sq8`], `dims` numbers; else empty.
+    /// What was learned from the table: the mean of [`Repr::Sq8`], `dims` numbers; for [`Repr::Pq`], the number of
+    /// parts, the spread and the centers, see [`Relative::train`]; else empty. A coder of product codes moves it elsewhere.
     pub model: Vec<f32>,
 }
 
@@ -76,6 +84,7 @@ pub struct Coder {
 enum Kind {
     Plain(Codec),
     Rabitq(Rabitq),
+    Product(Box<Relative>),
 }
 
 /// A query, prepared once for a scan.
@@ -88,6 +97,7 @@ pub struct Query {
 enum Body {
     Plain(quantize::Query),
     Rabitq(Box<rabitq::Query>),
+    Product(Box<relative::Query>),
 }
 
 /// What a query has to do with one list, prepared once for its rows.
@@ -98,6 +108,8 @@ pub struct ListQuery(Option<rabitq::List>);
 pub enum Wanted {
     /// A value below which the operator will not fall.
     Bound,
+    /// A value below which the operator will hardly fall, where codes tell; else the same. Not for the executor.
+    Likely,
     /// About the operator's value.
     Estimate,
 }
@@ -140,7 +152,7 @@ impl Coder {
     ///
     /// # Errors
     /// If the parts do not go together.
-    pub fn new(spec: Spec) -> Result<Coder, Error> {
+    pub fn new(mut spec: Spec) -> Result<Coder, Error> {
         let plain =
             |repr| Codec::new(repr, spec.metric, spec.dims, spec.model.clone()).map(Kind::Plain);
         let kind = match spec.repr {
@@ -150,6 +162,11 @@ impl Coder {
             Repr::Sq8 => plain(quantize::Repr::Sq8)?,
             Repr::Rabitq => {
                 Kind::Rabitq(Rabitq::new(spec.metric, spec.dims, spec.bits.into(), spec.seed)?)
+            }
+            Repr::Pq => {
+                let model = std::mem::take(&mut spec.model);
+                let bits = spec.bits.into();
+                Kind::Product(Box::new(Relative::new(spec.metric, spec.dims, bits, &model)?))
             }
         };
         Ok(Coder { spec, kind })
@@ -163,7 +180,7 @@ impl Coder {
     /// Dimensions of placed vectors and centroids.
     pub fn placed_dims(&self) -> usize {
         match &self.kind {
-            Kind::Plain(_) => self.spec.dims,
+            Kind::Plain(_) | Kind::Product(_) => self.spec.dims,
             Kind::Rabitq(rabitq) => rabitq.padded(),
         }
     }
@@ -172,6 +189,7 @@ impl Coder {
     pub fn row_bytes(&self) -> usize {
         match &self.kind {
             Kind::Plain(codec) => FACTORS_BYTES + codec.code_len().unwrap_or(0),
+            Kind::Product(relative) => FACTORS_BYTES + relative.code_len(),
             Kind::Rabitq(r) => 2 * FACTORS_BYTES + r.sign_bytes() + r.rest_bytes(),
         }
     }
@@ -179,7 +197,7 @@ impl Coder {
     /// Bytes of the factors and first bits of 32 rows; 0 where rows are not packed.
     pub fn block_bytes(&self) -> usize {
         match &self.kind {
-            Kind::Plain(_) => 0,
+            Kind::Plain(_) | Kind::Product(_) => 0,
             Kind::Rabitq(r) => BLOCK_FACTORS_BYTES + block::BLOCK * r.sign_bytes(),
         }
     }
@@ -187,21 +205,35 @@ impl Coder {
     /// Bytes of the remaining bits of a row, with the factors of its whole code.
     pub fn ex_bytes(&self) -> usize {
         match &self.kind {
-            Kind::Plain(_) => 0,
+            Kind::Plain(_) | Kind::Product(_) => 0,
             Kind::Rabitq(r) => FACTORS_BYTES + r.rest_bytes(),
         }
     }
 
     /// Whether codes are relative to a centroid.
     pub fn is_relative(&self) -> bool {
-        matches!(self.kind, Kind::Rabitq(_))
+        matches!(self.kind, Kind::Rabitq(_) | Kind::Product(_))
     }
 
     /// Whether scores order rows as well as the SQL operator does. `halves` says that the vectors are `halfvec`.
     pub fn is_exact(&self, halves: bool) -> bool {
         match &self.kind {
             Kind::Plain(codec) => codec.is_exact(halves),
-            Kind::Rabitq(_) => false,
+            Kind::Rabitq(_) | Kind::Product(_) => false,
+        }
+    }
+
+    /// Whether scores are so far from distances that bounds that are certain say little, so that candidates are better
+    /// ranked by likely ones and their distances computed before they are given.
+    pub fn is_coarse(&self) -> bool {
+        matches!(self.kind, Kind::Product(_))
+    }
+
+    /// Parts of product codes.
+    pub fn parts(&self) -> Option<usize> {
+        match &self.kind {
+            Kind::Product(relative) => Some(relative.product().shape().parts()),
+            _ => None,
         }
     }
 
@@ -257,6 +289,18 @@ impl Coder {
                 out[FACTORS_BYTES..].copy_from_slice(&code);
                 true
             }
+            Kind::Product(relative) => {
+                let mut code = Vec::with_capacity(relative.code_len());
+                let factors = match v {
+                    Value::F32(x) => relative.encode(x, placed, centroid, &mut code),
+                    Value::F16(x) => relative.encode(x, placed, centroid, &mut code),
+                    _ => panic!("a product code of a vector of another type"),
+                };
+                let Some(factors) = factors else { return false };
+                out[..FACTORS_BYTES].copy_from_slice(factors.as_bytes());
+                out[FACTORS_BYTES..].copy_from_slice(&code);
+                true
+            }
             Kind::Rabitq(rabitq) => SCRATCH.with_borrow_mut(|(rotated, code)| {
                 let can = match v {
                     Value::F32(x) => rabitq.rotated(x, placed, rotated),
@@ -294,6 +338,10 @@ impl Coder {
                     }
                     None => false,
                 }
+            }
+            Kind::Product(relative) => {
+                let Some((factors, code)) = split(row) else { return false };
+                relative.decode(code, &factors, centroid, out)
             }
             Kind::Rabitq(rabitq) => {
                 let Some(parts) = RowParts::new(rabitq, row) else { return false };
@@ -371,6 +419,15 @@ impl Coder {
             (Kind::Plain(codec), _) => Body::Plain(codec.query(v)),
             (Kind::Rabitq(rabitq), Value::F32(x)) => Body::Rabitq(Box::new(rabitq.query(x))),
             (Kind::Rabitq(rabitq), Value::F16(x)) => Body::Rabitq(Box::new(rabitq.query(x))),
+            (Kind::Product(relative), Value::F32(x)) => {
+                Body::Product(Box::new(relative.query(x, &placed)))
+            }
+            (Kind::Product(relative), Value::F16(x)) => {
+                Body::Product(Box::new(relative.query(x, &placed)))
+            }
+            (Kind::Product(_), _) => {
+                panic!("a query on product codes with a vector of another type")
+            }
             (Kind::Rabitq(_), _) => panic!("a query on RaBitQ codes with a vector of another type"),
         };
         Query { placed, body }
@@ -378,9 +435,12 @@ impl Coder {
 
     /// Prepares a query for the rows of a list whose codes are relative to `centroid`.
     pub fn list(&self, q: &Query, centroid: &[f32]) -> ListQuery {
-        match &q.body {
-            Body::Plain(_) => ListQuery(None),
-            Body::Rabitq(query) => ListQuery(Some(query.list(centroid))),
+        match (&self.kind, &q.body) {
+            (_, Body::Rabitq(query)) => ListQuery(Some(query.list(centroid))),
+            (Kind::Product(relative), Body::Product(query)) => {
+                ListQuery(Some(relative.list(query, centroid)))
+            }
+            _ => ListQuery(None),
         }
     }
 
@@ -393,9 +453,19 @@ impl Coder {
                 let Some((factors, code)) = split(row) else { return self.lowest() };
                 let score = codec.score(query, code, &factors);
                 match wanted {
-                    Wanted::Bound => codec.lower_bound(query, score, &factors),
+                    Wanted::Bound | Wanted::Likely => codec.lower_bound(query, score, &factors),
                     Wanted::Estimate => self.in_units(score),
                 }
+            }
+            (Kind::Product(relative), Body::Product(query), Some(list)) => {
+                let Some((factors, code)) = split(row) else { return self.lowest() };
+                let score = relative.score(query, list, code, &factors);
+                let share = match wanted {
+                    Wanted::Bound => CERTAIN,
+                    Wanted::Likely => f64::from(EPSILON * relative.spread()).min(CERTAIN),
+                    Wanted::Estimate => return self.in_units(score as f32),
+                };
+                relative.lower_bound(share, query, list, score, &factors)
             }
             (Kind::Rabitq(rabitq), Body::Rabitq(query), Some(list)) => {
                 let Some(parts) = RowParts::new(rabitq, row) else { return self.lowest() };
@@ -414,7 +484,7 @@ impl Coder {
     ) -> f64 {
         let score = query.score(list, parts.signs, parts.rest, &parts.factors);
         match wanted {
-            Wanted::Bound => query.lower_bound(list, score, &parts.factors),
+            Wanted::Bound | Wanted::Likely => query.lower_bound(list, score, &parts.factors),
             Wanted::Estimate => self.in_units(score),
         }
     }
@@ -509,28 +579,6 @@ impl Coder {
     }
 }
 
-/// A row's code in RaBitQ, taken apart.
-struct RowParts<'a> {
-    sign_factors: Factors,
-    factors: Factors,
-    signs: &'a [u8],
-    rest: &'a [u8],
-}
-
-impl<'a> RowParts<'a> {
-    fn new(rabitq: &Rabitq, row: &'a [u8]) -> Option<RowParts<'a>> {
-        let (sign_factors, rest) = split(row)?;
-        let (factors, codes) = split(rest)?;
-        let (signs, rest) = codes.split_at_checked(rabitq.sign_bytes())?;
-        let rest = rest.get(..rabitq.rest_bytes())?;
-        Some(RowParts { sign_factors, factors, signs, rest })
-    }
-}
-
-fn split(row: &[u8]) -> Option<(Factors, &[u8])> {
-    Factors::read_from_prefix(row).ok()
-}
-
 /// The numbers of a centroid as an index stores them, and as everything then uses them.
 pub fn store_centroid(centroid: &[f32], out: &mut Vec<f16>) {
     out.clear();
@@ -538,96 +586,4 @@ pub fn store_centroid(centroid: &[f32], out: &mut Vec<f16>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn coder(repr: Repr, bits: u8, metric: Metric, dims: usize) -> Coder {
-        let model = if repr == Repr::Sq8 { vec![0.1; dims] } else { Vec::new() };
-        Coder::new(Spec { repr, bits, metric, dims, seed: 3, model }).unwrap()
-    }
-
-    /// What the SQL operator returns, in double precision.
-    fn distance(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
-        let dot = |a: &[f32], b: &[f32]| -> f64 {
-            a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
-        };
-        match metric {
-            Metric::L2 => (dot(a, a) + dot(b, b) - 2.0 * dot(a, b)).max(0.0).sqrt(),
-            Metric::InnerProduct => -dot(a, b),
-            _ => 1.0 - dot(a, b) / (dot(a, a) * dot(b, b)).sqrt(),
-        }
-    }
-
-    fn vectors() -> impl Strategy<Value = Vec<Vec<f32>>> {
-        (1usize..150).prop_flat_map(|dims| {
-            proptest::collection::vec(proptest::collection::vec(-2.0f32..2.0, dims), 2..36)
-        })
-    }
-
-    proptest! {
-        /// Rows scored whole and from a block agree, are not above the distance, and come back from the block.
-        #[test]
-        fn packed_rows_are_the_rows(
-            vectors in vectors(),
-            bits in 1u8..=8,
-            metric in proptest::sample::select(vec![Metric::L2, Metric::InnerProduct, Metric::Cosine]),
-        ) {
-            let (query, rows) = vectors.split_first().unwrap();
-            let rows = &rows[..rows.len().min(block::BLOCK)];
-            let coder = coder(Repr::Rabitq, bits, metric, query.len());
-            prop_assume!(dense::norm_squared(query) > 1e-3);
-            let mut placed = Vec::new();
-            prop_assert!(coder.place(Value::F32(&rows[0]), &mut placed) || rows[0].iter().all(|x| *x == 0.0));
-            let centroid: Vec<f32> = placed.iter().map(|x| 0.5 * x).collect();
-            let mut codes = Vec::new();
-            for row in rows {
-                let mut code = vec![0; coder.row_bytes()];
-                prop_assume!(coder.place(Value::F32(row), &mut placed));
-                prop_assert!(coder.encode(Value::F32(row), &placed, &centroid, &mut code));
-                codes.push(code);
-            }
-            let mut packed = vec![0; coder.block_bytes()];
-            let slices: Vec<&[u8]> = codes.iter().map(|code| &code[..]).collect();
-            coder.pack(&slices, &mut packed);
-            let q = coder.query(Value::F32(query));
-            let list = coder.list(&q, &centroid);
-            for (at, (row, code)) in rows.iter().zip(&codes).enumerate() {
-                let mut ex = vec![0; coder.ex_bytes()];
-                coder.ex(code, &mut ex);
-                let whole = coder.score(Wanted::Bound, &q, &list, code);
-                let apart = coder.score_packed(Wanted::Bound, (&q, &list), &packed, at, &ex);
-                prop_assert_eq!(whole, apart);
-                prop_assert!(whole <= distance(metric, query, row) + 1e-9, "{whole}");
-                let mut back = vec![0; coder.row_bytes()];
-                prop_assert!(coder.unpack(&packed, at, &ex, &mut back));
-                prop_assert_eq!(&back[FACTORS_BYTES..], &code[FACTORS_BYTES..]);
-                let again = coder.score(Wanted::Estimate, &q, &list, &back);
-                prop_assert_eq!(again, coder.score(Wanted::Estimate, &q, &list, code));
-            }
-        }
-
-        /// Whatever lies on a page, scores are numbers or bounds that are always true.
-        #[test]
-        fn damaged_codes_do_no_harm(
-            bytes in proptest::collection::vec(any::<u8>(), 0..3000),
-            at in 0usize..32,
-            repr in proptest::sample::select(vec![Repr::F32, Repr::F16, Repr::Sq8, Repr::Rabitq]),
-        ) {
-            let coder = coder(repr, 5, Metric::L2, 20);
-            let q = coder.query(Value::F32(&[0.5; 20]));
-            let centroid = vec![0.25; coder.placed_dims()];
-            let list = coder.list(&q, &centroid);
-            let mut out = Vec::new();
-            let _ = coder.score(Wanted::Bound, &q, &list, &bytes);
-            let _ = coder.score(Wanted::Estimate, &q, &list, &bytes);
-            let _ = coder.decode(&bytes, &centroid, &mut out);
-            let mut row = vec![0; coder.row_bytes()];
-            let _ = coder.unpack(&bytes, at, &bytes, &mut row);
-            let _ = coder.score_packed(Wanted::Bound, (&q, &list), &bytes, at, &bytes);
-            let mut scores = block::BlockScores::default();
-            coder.block_bounds(3.0, (&q, &list), &bytes, &mut scores);
-            prop_assert!(scores.lower.iter().all(|x| !x.is_nan()));
-        }
-    }
-}
+mod tests;

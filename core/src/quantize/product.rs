@@ -17,6 +17,7 @@
 // Index loops over lanes are the form that is sure to become vector code.
 #![allow(clippy::needless_range_loop)]
 
+pub mod relative;
 mod train;
 
 use crate::isa::{Isa, LANES, multiversion};
@@ -224,20 +225,55 @@ impl Table {
         if code.len() != self.shape.code_len() {
             return f32::INFINITY;
         }
-        let mut sums = [0.0f32; 4];
-        if self.shape.bits == 8 {
-            let (tables, _) = self.distances.as_chunks::<256>();
-            for (part, (table, &number)) in tables.iter().zip(code).enumerate() {
-                sums[part % 4] += table[usize::from(number)];
-            }
-        } else {
-            let (tables, _) = self.distances.as_chunks::<16>();
-            for (part, table) in tables.iter().enumerate() {
-                sums[part % 4] += table[number(code, part, 4)];
-            }
-        }
-        ((sums[0] + sums[1]) + (sums[2] + sums[3])).min(f32::INFINITY)
+        let sum = match self.shape.bits {
+            8 => sum_of_bytes(self.distances.as_chunks().0, code),
+            _ => sum_of_nibbles(self.distances.as_chunks().0, code),
+        };
+        sum.min(f32::INFINITY)
     }
+}
+
+/// Sums that are made side by side: an addition waits for the one before, a look into a table does not.
+const SUMS: usize = 8;
+
+/// What the tables say of codes of a byte for each part.
+#[inline]
+fn sum_of_bytes(tables: &[[f32; 256]], code: &[u8]) -> f32 {
+    let mut sums = [0.0f32; SUMS];
+    let ((tables, last), (code, rest)) = (tables.as_chunks::<SUMS>(), code.as_chunks::<SUMS>());
+    for (tables, numbers) in tables.iter().zip(code) {
+        for i in 0..SUMS {
+            sums[i] += tables[i][usize::from(numbers[i])];
+        }
+    }
+    for (i, (table, &number)) in last.iter().zip(rest).enumerate() {
+        sums[i] += table[usize::from(number)];
+    }
+    total(sums)
+}
+
+/// The same of codes of a byte for two parts.
+#[inline]
+fn sum_of_nibbles(tables: &[[f32; 16]], code: &[u8]) -> f32 {
+    let mut sums = [0.0f32; SUMS];
+    let (pairs, last) = tables.as_chunks::<SUMS>();
+    let (code, rest) = code.split_at(pairs.len() * SUMS / 2);
+    let (numbers, _) = code.as_chunks::<{ SUMS / 2 }>();
+    for (tables, numbers) in pairs.iter().zip(numbers) {
+        for i in 0..SUMS / 2 {
+            sums[2 * i] += tables[2 * i][usize::from(numbers[i] & 15)];
+            sums[2 * i + 1] += tables[2 * i + 1][usize::from(numbers[i] >> 4)];
+        }
+    }
+    for (part, table) in last.iter().enumerate() {
+        sums[part] += table[number(rest, part, 4)];
+    }
+    total(sums)
+}
+
+fn total(sums: [f32; SUMS]) -> f32 {
+    let [a, b, c, d, e, f, g, h] = sums;
+    ((a + e) + (b + f)) + ((c + g) + (d + h))
 }
 
 /// The number of a part's center.
@@ -256,26 +292,45 @@ fn unit(v: &[f32]) -> Vec<f32> {
     v.iter().map(|&x| (f64::from(x) * inverse) as f32).collect()
 }
 
-/// Where the least of whole blocks of numbers is, the first of equal ones; 0 where none is less than
-/// infinity.
-fn first_least(distances: &[f32]) -> usize {
-    let mut lanes = [f32::INFINITY; LANES];
-    for block in distances.as_chunks::<LANES>().0 {
-        for i in 0..LANES {
-            lanes[i] = if block[i] < lanes[i] { block[i] } else { lanes[i] };
-        }
-    }
-    let least = lanes.iter().fold(f32::INFINITY, |least, x| least.min(*x));
-    distances.iter().position(|&x| x == least).unwrap_or(0)
-}
-
 multiversion! {
+    /// Where the least of whole blocks of numbers is, the first of equal ones; 0 where none is less
+    /// than infinity.
+    fn first_least[][](distances: &[f32]) -> usize = first_least_kernel;
     /// Squared distance of a part to each center.
     fn square_distances[][](v: &[f32], centers: &[f32], out: &mut [f32]) -> () = square_kernel;
     /// Sums of absolute differences.
     fn absolute_distances[][](v: &[f32], centers: &[f32], out: &mut [f32]) -> () = absolute_kernel;
     /// Negative inner products.
     fn products[][](v: &[f32], centers: &[f32], out: &mut [f32]) -> () = products_kernel;
+}
+
+#[inline(always)]
+fn first_least_kernel<I: Isa>(_: I, distances: &[f32]) -> usize {
+    let (blocks, _) = distances.as_chunks::<LANES>();
+    let mut lanes = [f32::INFINITY; LANES];
+    for block in blocks {
+        for i in 0..LANES {
+            lanes[i] = if block[i] < lanes[i] { block[i] } else { lanes[i] };
+        }
+    }
+    let mut least = f32::INFINITY;
+    for i in 0..LANES {
+        least = if lanes[i] < least { lanes[i] } else { least };
+    }
+    for (at, block) in blocks.iter().enumerate() {
+        let mut is_here = false;
+        for i in 0..LANES {
+            is_here |= block[i] == least;
+        }
+        if is_here {
+            for i in 0..LANES {
+                if block[i] == least {
+                    return at * LANES + i;
+                }
+            }
+        }
+    }
+    0
 }
 
 #[inline(always)]

@@ -38,7 +38,9 @@ use super::rotation::Rotation;
 use crate::metric::dense::norm_squared;
 use crate::{Element, Error, Metric};
 
+pub(super) use doubles::DOUBLES;
 pub use planes::MAX_BITS;
+pub(super) use query::relation;
 pub use query::{List, Query};
 
 /// The coder of one column.

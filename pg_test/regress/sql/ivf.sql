@@ -80,7 +80,8 @@ INSERT INTO opclasses SELECT concat_ws('_', ty, metric, way), am, ty || '(' || d
 	FROM (VALUES ('vector', 40), ('halfvec', 72)) t(ty, dims),
 		(VALUES ('l2', '<->'), ('ip', '<#>'), ('cosine', '<=>')) m(metric, op),
 		(VALUES ('flat', 'ivfflat', 'lists = 5'), ('rabitq', 'ivf', 'lists = 5'), ('1bit', 'ivf', 'lists = 5, bits = 1'),
-			('sq8', 'ivf', 'lists = 5, quantization = sq8'), ('none', 'ivf', 'lists = 5, quantization = none')) w(way, am, options)
+			('sq8', 'ivf', 'lists = 5, quantization = sq8'), ('none', 'ivf', 'lists = 5, quantization = none'),
+			('pq', 'ivf', 'lists = 5, quantization = pq, bits = 4')) w(way, am, options)
 	WHERE metric = 'cosine' OR ty = 'vector' OR way IN ('flat', 'rabitq');
 INSERT INTO opclasses VALUES ('bit_flat', 'ivfflat', 'bit(100)', 'bit_hamming_ops', '<~>', 'lists = 5'),
 	('bit_ivf', 'ivf', 'bit(100)', 'bit_hamming_ops', '<~>', 'lists = 5');
@@ -134,24 +135,34 @@ CREATE INDEX grown_v_idx ON grown USING ivf (v vector_l2_ops);
 CREATE TABLE grown_plain (id int PRIMARY KEY, v halfvec(40));
 CREATE INDEX grown_plain_v_idx ON grown_plain USING ivf (v halfvec_cosine_ops);
 CREATE TABLE grown_flat (id int PRIMARY KEY, v vector(40));
+CREATE TABLE grown_pq (id int PRIMARY KEY, v vector(40));
+INSERT INTO grown_pq TABLE grown;
+CREATE INDEX grown_pq_v_idx ON grown_pq USING ivf (v vector_l2_ops) WITH (quantization = pq, bits = 4, m = 20);
 CREATE INDEX grown_flat_v_idx ON grown_flat USING ivfflat (v vector_ip_ops) WITH (lists = 2);
 INSERT INTO grown SELECT i, elements(i, 40)::vector FROM generate_series(101, 3000) i;
 INSERT INTO grown_plain SELECT i, elements(i, 40)::halfvec FROM generate_series(1, 3000) i;
 INSERT INTO grown_flat TABLE grown;
-SELECT info('grown_v_idx', 'lists') AS rabitq, info('grown_plain_v_idx', 'lists') AS plain, info('grown_flat_v_idx', 'lists') AS flat;
-VACUUM grown, grown_plain, grown_flat;
+INSERT INTO grown_pq SELECT * FROM grown WHERE id > 100;
+SELECT info('grown_v_idx', 'lists') AS rabitq, info('grown_plain_v_idx', 'lists') AS plain, info('grown_flat_v_idx', 'lists') AS flat,
+	info('grown_pq_v_idx', 'lists') AS pq;
+VACUUM grown, grown_plain, grown_flat, grown_pq;
 SELECT info('grown_v_idx', 'lists')::int > 4 AS rabitq, info('grown_plain_v_idx', 'lists')::int > 4 AS plain,
-	info('grown_flat_v_idx', 'lists') AS flat;
-SELECT good_recall('grown', '<->'), good_recall('grown_plain', '<=>'), good_recall('grown_flat', '<#>');
-SELECT unsound('grown'), unsound('grown_plain'), unsound('grown_flat');
+	info('grown_flat_v_idx', 'lists') AS flat, info('grown_pq_v_idx', 'lists')::int > 4 AS pq;
+SELECT good_recall('grown', '<->'), good_recall('grown_plain', '<=>'), good_recall('grown_flat', '<#>'), good_recall('grown_pq', '<->');
+SELECT unsound('grown'), unsound('grown_plain'), unsound('grown_flat'), unsound('grown_pq');
 -- Rows that come and go afterwards; once vacuum has caught up, it has nothing to do.
 DELETE FROM grown WHERE id % 2 = 0 AND id > 10;
 DELETE FROM grown_plain WHERE id % 2 = 0 AND id > 10;
-VACUUM grown, grown_plain;
+DELETE FROM grown_pq WHERE id % 2 = 0 AND id > 10;
+VACUUM grown, grown_plain, grown_pq;
 INSERT INTO grown SELECT i, elements(i, 40)::vector FROM generate_series(3001, 3500) i;
 INSERT INTO grown_plain SELECT i, elements(i, 40)::halfvec FROM generate_series(3001, 3500) i;
-VACUUM grown, grown_plain;
+INSERT INTO grown_pq SELECT * FROM grown WHERE id > 3000;
+VACUUM grown, grown_plain, grown_pq;
 SELECT good_recall('grown', '<->'), good_recall('grown_plain', '<=>'), unsound('grown'), unsound('grown_plain');
+SELECT good_recall('grown_pq', '<->'), unsound('grown_pq');
+REINDEX INDEX CONCURRENTLY grown_pq_v_idx;
+SELECT good_recall('grown_pq', '<->'), unsound('grown_pq');
 -- Then no page changes, as even its LSN would tell.
 CREATE FUNCTION digest(index regclass) RETURNS text LANGUAGE sql AS $$
 	SELECT md5(pg_read_binary_file(pg_relation_filepath(index)))
@@ -175,7 +186,7 @@ SELECT format('DELETE FROM grown WHERE id > 10'), 'VACUUM grown', 'VACUUM grown'
 \set ECHO all
 SELECT CASE WHEN pg_relation_size('grown_v_idx') <= 2 * :bytes THEN 'did not grow' ELSE pg_relation_size('grown_v_idx') || ' bytes were ' || :bytes END AS size,
 	good_recall('grown', '<->'), unsound('grown');
-DROP TABLE grown, grown_plain, grown_flat;
+DROP TABLE grown, grown_plain, grown_flat, grown_pq;
 DROP FUNCTION digest;
 RESET client_min_messages;
 
@@ -231,18 +242,24 @@ SELECT am, options, outcome(format('CREATE INDEX ON t USING %s (v vector_l2_ops)
 	('ivfflat', 'bits = 4'), ('ivf', 'lists = -1'), ('ivf', 'lists = 0'), ('ivf', 'lists = 32769'), ('ivf', 'lists = many'),
 	('ivf', 'bits = 0'), ('ivf', 'bits = 8'), ('ivf', 'bits = 9'), ('ivf', 'quantization = rabitq'), ('ivf', 'quantization = sq8'),
 	('ivf', 'quantization = none'), ('ivf', 'quantization = half'), ('ivf', 'rerank = auto'), ('ivf', 'rerank = off'),
-	('ivf', 'rerank = heap'), ('ivf', 'rerank = on'), ('ivf', 'm = 16')) o(am, options);
+	('ivf', 'rerank = heap'), ('ivf', 'rerank = on'), ('ivf', 'm = 3'), ('ivf', 'quantization = pq'), ('ivf', 'quantization = pq, m = 3'),
+	('ivf', 'quantization = pq, m = 4'), ('ivf', 'quantization = pq, m = -1'), ('ivf', 'quantization = pq, bits = 4'),
+	('ivf', 'quantization = pq, bits = 7'), ('ivf', 'quantization = sq8, bits = 8'), ('ivf', 'quantization = sq8, m = 1'),
+	('ivf', 'quantization = none, bits = 1'), ('ivf', 'ef = 16')) o(am, options);
 SELECT columns, outcome('CREATE INDEX ON t USING ivf (' || columns || ')') AS ivf, outcome('CREATE INDEX ON t USING ivfflat (' || columns || ')') AS ivfflat
 	FROM (VALUES ('h halfvec_l2_ops'), ('b bit_hamming_ops'), ('v'), ('b'), ('h'), ('v halfvec_l2_ops'), ('v vector_l1_ops'),
 		('s sparsevec_l2_ops'), ('b bit_jaccard_ops'), ('id'), ('v vector_l2_ops, h halfvec_l2_ops'), ('v vector_l2_ops) INCLUDE (id'),
 		('vb bit_hamming_ops'), ('free vector_l2_ops'), ('(free::vector(3)) vector_l2_ops'), ('v vector_l2_ops DESC'))
 	c(columns);
 SELECT outcome('CREATE INDEX ON t USING ivf (b bit_hamming_ops) WITH (quantization = sq8)');
+SELECT outcome('CREATE INDEX ON t USING ivf (b bit_hamming_ops) WITH (quantization = pq)');
 SELECT outcome('CREATE INDEX ON t USING ivf (b bit_hamming_ops) WITH (quantization = none)');
 SELECT outcome('CREATE UNIQUE INDEX ON t USING ivf (v vector_l2_ops)');
 RESET client_min_messages;
 DROP TABLE t;
 CREATE TABLE t (id int, v vector(3));
+CREATE INDEX t_pq ON t USING ivf (v vector_l2_ops) WITH (quantization = pq);
+DROP INDEX t_pq;
 CREATE INDEX t_flat ON t USING ivfflat (v vector_l2_ops);
 CREATE INDEX t_ivf ON t USING ivf (v vector_l2_ops);
 TRUNCATE t;

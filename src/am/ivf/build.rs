@@ -2,6 +2,7 @@
 //! written in order, and all pages are logged once.
 
 use leanstack_core::ivf::Centroids;
+use leanstack_core::ivf::coder::Repr;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
@@ -31,6 +32,7 @@ enum Phase {
     Cluster = 2,
     Assign = 3,
     Load = 4,
+    Train = 5,
 }
 
 /// Names a phase, as pgvector does.
@@ -41,6 +43,7 @@ pub unsafe extern "C-unwind" fn ambuildphasename(phase: i64) -> *mut std::ffi::c
         p if p == Phase::Cluster as i64 => c"performing k-means",
         p if p == Phase::Assign as i64 => c"assigning tuples",
         p if p == Phase::Load as i64 => c"loading tuples",
+        p if p == Phase::Train as i64 => c"training codebook",
         _ => return std::ptr::null_mut(),
     };
     name.as_ptr().cast_mut()
@@ -62,14 +65,23 @@ pub unsafe extern "C-unwind" fn ambuild(
         enter(Phase::Initialize);
         let plan = Plan::new(index);
         let source = Source { heap, index, index_info, kind: plan.kind };
-        let mut meta = plan.meta();
         // What is sampled does not depend on the model, which the sample leads to.
-        let sample = Sample::take(&source, &plan, &info(index, &meta, &[]).coder);
-        let model = sample.model(plan.repr);
-        let info = info(index, &meta, &model);
+        let untrained = info(index, &plan.untrained().meta(), &[]).coder;
+        let sample = Sample::take(&source, &plan, &untrained);
+        let plan = sample.plan(plan);
+        let mut meta = plan.meta();
         enter(Phase::Cluster);
         let pool = threads::build_pool(threads::build_threads());
-        let (centroids, calibration) = sample.centroids(&plan, &info.coder, &pool);
+        let (centroids, calibration) = sample.centroids(&plan, untrained.geometry(), &pool);
+        let model = if plan.repr == Repr::Pq {
+            enter(Phase::Train);
+            sample.codebook(&plan, &centroids, &pool)
+        } else {
+            let mean = sample.mean(plan.repr);
+            drop(sample);
+            mean
+        };
+        let info = info(index, &meta, &model);
         meta.calibration = calibration;
         meta.calibrated_lists = centroids.len() as u32;
         enter(Phase::Assign);
@@ -101,7 +113,7 @@ pub unsafe extern "C-unwind" fn ambuild(
 pub unsafe extern "C-unwind" fn ambuildempty(index: pg_sys::Relation) {
     // SAFETY: the server passes the open index.
     unsafe {
-        let meta = Plan::new(index).meta();
+        let meta = Plan::new(index).untrained().meta();
         let info = info(index, &meta, &[]);
         let dims = info.coder.placed_dims();
         let centroids = Centroids::new(vec![0.0; dims], dims, info.coder.geometry(), &[1]);

@@ -32,6 +32,20 @@ pub struct Packed {
     pub at: u16,
 }
 
+/// What is still to be looked at of a row before it is given.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rest {
+    /// Nothing.
+    Nothing,
+    /// The rest of its code.
+    Code(Packed),
+    /// Its distance, in the table.
+    Distance,
+}
+
+/// No page has this number, either.
+const IN_TABLE: u32 = NONE - 1;
+
 /// A row that may be given.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate {
@@ -40,7 +54,7 @@ pub struct Candidate {
     /// Which of the scan's lists it is in.
     pub list: u32,
     block: u32,
-    /// [`NONE`] when the bound is that of the whole code.
+    /// [`NONE`] when the bound is that of the whole code, [`IN_TABLE`] when it is to be the distance.
     page: u32,
     offset: u16,
     at: u16,
@@ -62,9 +76,19 @@ impl Candidate {
         Candidate { bound, list, block: tid.block, page, offset: tid.offset, at }
     }
 
-    /// Where the rest of its code is, unless the bound is that of the whole.
-    pub fn rest(&self) -> Option<Packed> {
-        (self.page != NONE).then_some(Packed { page: self.page, at: self.at })
+    /// A row whose bound is likely, and whose distance is to be had from the table.
+    #[inline]
+    pub fn rough(bound: f32, tid: Tid, list: u32) -> Candidate {
+        Candidate { page: IN_TABLE, ..Candidate::whole(bound, tid, list) }
+    }
+
+    /// What the bound is to be made of before the row is given.
+    pub fn rest(&self) -> Rest {
+        match self.page {
+            NONE => Rest::Nothing,
+            IN_TABLE => Rest::Distance,
+            page => Rest::Code(Packed { page, at: self.at }),
+        }
     }
 
     /// The row's address.

@@ -6,6 +6,8 @@ use leanstack_core::ivf::coder::{Coder, Repr, store_centroid};
 use leanstack_core::ivf::{self, Centroids, Geometry, Stopped};
 use leanstack_core::metric::Metric;
 use leanstack_core::quantize::Value;
+use leanstack_core::quantize::product::MAX_ROWS;
+use leanstack_core::quantize::product::relative::Relative;
 use leanstack_core::workers;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -14,6 +16,7 @@ use rand::{Rng, SeedableRng};
 
 use super::plan::Plan;
 use crate::am::heap::Source;
+use crate::error::unwrap;
 use crate::guc;
 
 /// Heap blocks read to estimate how many rows there are.
@@ -34,6 +37,8 @@ pub struct Sample {
     dims: usize,
     /// How many lists the table is to have.
     lists: usize,
+    /// Whether there were more rows than fit.
+    is_full: bool,
 }
 
 impl Sample {
@@ -66,8 +71,9 @@ impl Sample {
         let blocks = (blocks / estimated.max(1) as f64).ceil() as u32;
         // SAFETY: as the caller promises.
         unsafe { source.sample(blocks.max(COUNT_BLOCKS), &mut add) };
+        let is_full = reservoir.seen > reservoir.most;
         let Reservoir { rows, dims, .. } = reservoir;
-        let sample = Sample { rows, dims, lists: size.lists };
+        let sample = Sample { rows, dims, lists: size.lists, is_full };
         sample.tell_if_little(plan, estimated);
         sample
     }
@@ -101,8 +107,66 @@ impl Sample {
         }
     }
 
+    /// The plan as it is to be: without a codebook if there are too few rows to make one of, which the user is told.
+    pub fn plan(&self, plan: Plan) -> Plan {
+        let (rows, least) = (self.len(), plan.least_rows());
+        if rows >= least {
+            return plan;
+        }
+        ErrorReport::new(
+            PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+            "ivf index created with quantization sq8 instead of pq",
+            "ambuild",
+        )
+        .set_detail(format!(
+            "A codebook takes {least} rows, and the sample of the table has {rows}."
+        ))
+        .set_hint(if self.is_full {
+            "Increase maintenance_work_mem and rebuild the index."
+        } else {
+            "Rebuild it when the table has more data."
+        })
+        .report(PgLogLevel::NOTICE);
+        plan.untrained()
+    }
+
+    /// The model of product codes, from the residuals of some rows to their centroids. They take the place of the rows.
+    pub fn codebook(
+        mut self,
+        plan: &Plan,
+        centroids: &Centroids,
+        pool: &rayon::ThreadPool,
+    ) -> Vec<f32> {
+        let (dims, count) = (self.dims, self.len());
+        let kept = count.min(MAX_ROWS);
+        for at in 0..kept {
+            let from = at * count / kept * dims;
+            self.rows.copy_within(from..from + dims, at * dims);
+        }
+        self.rows.truncate(kept * dims);
+        self.rows.shrink_to_fit();
+        let shape = unwrap(Relative::shape(plan.metric, dims, plan.parts, plan.bits.into()));
+        let mut residuals = self.rows;
+        let train = |should_stop: &(dyn Fn() -> bool + Sync)| {
+            let lists: Vec<u32> = centroids
+                .assign(&residuals, pool, should_stop)?
+                .iter()
+                .map(|[nearest, _]| nearest.list)
+                .collect();
+            for (row, &list) in residuals.chunks_exact_mut(dims).zip(&lists) {
+                row.iter_mut().zip(centroids.center(list)).for_each(|(x, c)| *x -= c);
+            }
+            Relative::train(shape, &residuals, &lists, SEED, pool, should_stop)
+        };
+        let found: Result<_, Stopped> = workers::call(pool, train, || {
+            pgrx::check_for_interrupts!();
+        });
+        let Ok(model) = found else { unreachable!("only a panic stops the training") };
+        model
+    }
+
     /// What codes of scalar quantization are relative to: the mean. Empty for others.
-    pub fn model(&self, repr: Repr) -> Vec<f32> {
+    pub fn mean(&self, repr: Repr) -> Vec<f32> {
         let rows = self.len();
         if repr != Repr::Sq8 || rows == 0 {
             return Vec::new();
@@ -117,12 +181,12 @@ impl Sample {
     /// Finds the centroids as an index stores them, at least one, and how many lists a query needs (see
     /// [`calibrate`]; not for `ivfflat`, whose users say it themselves).
     pub fn centroids(
-        self,
+        &self,
         plan: &Plan,
-        coder: &Coder,
+        geometry: Geometry,
         pool: &rayon::ThreadPool,
     ) -> (Centroids, [f32; 8]) {
-        let (dims, geometry) = (self.dims, coder.geometry());
+        let dims = self.dims;
         let product = plan.metric == Metric::InnerProduct;
         let ranking = if product { Ranking::Product } else { Ranking::Distance };
         let find = |should_stop: &(dyn Fn() -> bool + Sync)| {

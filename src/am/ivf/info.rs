@@ -92,11 +92,16 @@ fn describe(facts: &mut Facts, opened: &Opened, counted: &Counted) {
         Repr::F32 | Repr::F16 | Repr::Bits => "none",
         Repr::Sq8 => "sq8",
         Repr::Rabitq => "rabitq",
+        Repr::Pq => "pq",
     };
     facts.add("quantization", quantization);
     if opened.info.coder.is_relative() {
         facts.add("bits", spec.bits);
     }
+    if let Some(parts) = opened.info.coder.parts() {
+        facts.add("m", parts);
+    }
+    facts.add("bytes of a code", opened.info.coder.row_bytes());
     let is_bits = opened.info.kind == TypeKind::Bit;
     facts.add(if is_bits { "length" } else { "dimensions" }, spec.dims);
     facts.add("lists", counted.rows.len());

@@ -9,6 +9,7 @@ mod cluster;
 mod cost;
 mod encode;
 mod entry;
+mod exact;
 mod index;
 mod info;
 mod insert;

@@ -1,4 +1,4 @@
-//! `WITH (lists)` of `ivfflat`, `WITH (lists, quantization, bits, rerank)` of `ivf`.
+//! `WITH (lists)` of `ivfflat`, `WITH (lists, quantization, bits, m, rerank)` of `ivf`.
 
 use std::mem::offset_of;
 use std::sync::OnceLock;
@@ -10,6 +10,8 @@ use crate::am::options;
 
 /// Most lists that can be asked for.
 pub const MAX_LISTS: i32 = 32_768;
+/// Most parts that can be asked for: as many as a vector has dimensions.
+const MAX_PARTS: i32 = 16_000;
 /// Lists of an `ivfflat` index, unless told otherwise.
 const DEFAULT_FLAT_LISTS: i32 = 100;
 
@@ -23,6 +25,20 @@ pub enum Quantization {
     Sq8 = 1,
     /// Values as they are in the column.
     None = 2,
+    /// A number for each part of the vector, of the nearest of centers that the build finds.
+    Pq = 3,
+}
+
+impl Quantization {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Quantization::Rabitq => "rabitq",
+            Quantization::Sq8 => "sq8",
+            Quantization::None => "none",
+            Quantization::Pq => "pq",
+        }
+    }
 }
 
 /// The option `rerank` of `ivf`.
@@ -43,6 +59,7 @@ struct RelOptions {
     lists: i32,
     quantization: i32,
     bits: i32,
+    parts: i32,
     rerank: i32,
 }
 
@@ -53,8 +70,10 @@ pub struct Options {
     pub lists: u32,
     /// What rows hold.
     pub quantization: Quantization,
-    /// Bits for each dimension of RaBitQ codes; 0: the default.
+    /// Bits for each dimension of RaBitQ codes, for each part of product codes; 0: the default.
     pub bits: u8,
+    /// Parts of product codes; 0: the default.
+    pub parts: u32,
     /// Where the order of the result comes from.
     pub rerank: Rerank,
 }
@@ -79,13 +98,16 @@ pub fn register() {
             &[
                 (c"rabitq", Quantization::Rabitq as i32),
                 (c"sq8", Quantization::Sq8 as i32),
+                (c"pq", Quantization::Pq as i32),
                 (c"none", Quantization::None as i32),
             ],
             Quantization::Rabitq as i32,
-            c"Valid values are \"rabitq\", \"sq8\" and \"none\".",
+            c"Valid values are \"rabitq\", \"sq8\", \"pq\" and \"none\".",
         );
-        let bits = c"Bits for each dimension of rabitq codes; 0 chooses";
+        let bits = c"Bits for each dimension of rabitq codes, for each part of pq codes; 0 chooses";
         options::add_int(kind, c"bits", bits, 0, 0..=8);
+        let parts = c"Parts that pq codes cut a vector into; 0 chooses";
+        options::add_int(kind, c"m", parts, 0, 0..=MAX_PARTS);
         options::add_enum(
             kind,
             c"rerank",
@@ -126,6 +148,7 @@ pub unsafe extern "C-unwind" fn amoptions(
         options::int(c"lists", offset_of!(RelOptions, lists)),
         options::choice(c"quantization", offset_of!(RelOptions, quantization)),
         options::int(c"bits", offset_of!(RelOptions, bits)),
+        options::int(c"m", offset_of!(RelOptions, parts)),
         options::choice(c"rerank", offset_of!(RelOptions, rerank)),
     ];
     // SAFETY: as above.
@@ -156,20 +179,22 @@ pub unsafe fn of(relation: pg_sys::Relation) -> Options {
     if flat {
         let lists = parsed.map_or(DEFAULT_FLAT_LISTS, |p| p.lists) as u32;
         let (quantization, rerank) = (Quantization::None, Rerank::Auto);
-        return Options { lists, quantization, bits: 0, rerank };
+        return Options { lists, quantization, bits: 0, parts: 0, rerank };
     }
     let Some(parsed) = parsed else {
         let (quantization, rerank) = (Quantization::Rabitq, Rerank::Auto);
-        return Options { lists: 0, quantization, bits: 0, rerank };
+        return Options { lists: 0, quantization, bits: 0, parts: 0, rerank };
     };
     Options {
         lists: parsed.lists as u32,
         quantization: match parsed.quantization {
             1 => Quantization::Sq8,
             2 => Quantization::None,
+            3 => Quantization::Pq,
             _ => Quantization::Rabitq,
         },
         bits: parsed.bits as u8,
+        parts: parsed.parts as u32,
         rerank: match parsed.rerank {
             1 => Rerank::Off,
             2 => Rerank::Heap,

@@ -19,12 +19,19 @@ const LEAST_LIST_ROWS: u64 = 100;
 const LEAST_TARGET_ROWS: u64 = 200;
 /// Bits of RaBitQ codes: so many that hardly more rows are fetched from the heap than are returned.
 const BITS: u8 = 7;
+/// Bits of a part of product codes.
+const PART_BITS: u8 = 8;
+/// Dimensions of a part: with 8 bits for each, two bits for a dimension.
+const PART_DIMS: usize = 4;
+/// Rows of the sample for each center of a part, without which product codes would know nothing of rows to come.
+const LEAST_CENTER_ROWS: usize = 2;
 /// Vectors up to this many bytes are kept as they are: the factors of a code are not much shorter.
 const SHORT_BYTES: usize = 128;
 /// Seed of rotations: any will do, and with the same one an index can be built again as it was.
 const SEED: u64 = 0x6C65_616E;
 
 /// What was asked for, and what follows from it.
+#[derive(Clone, Copy)]
 pub struct Plan {
     /// The type of the column.
     pub kind: TypeKind,
@@ -34,8 +41,10 @@ pub struct Plan {
     pub dims: usize,
     /// What rows hold.
     pub repr: Repr,
-    /// Bits for each dimension of RaBitQ codes, else 0.
+    /// Bits for each dimension of RaBitQ codes, for each part of product codes, else 0.
     pub bits: u8,
+    /// Parts of product codes, else 0.
+    pub parts: usize,
     /// Whether the access method is `ivfflat`.
     pub is_flat: bool,
     options: Options,
@@ -71,10 +80,29 @@ impl Plan {
         let repr = choose_repr(kind, dims, options, name);
         let bits = match (repr, options.bits) {
             (Repr::Rabitq, 0) => BITS,
-            (Repr::Rabitq, bits) => bits,
+            (Repr::Pq, 0) => PART_BITS,
+            (Repr::Rabitq | Repr::Pq, bits) => bits,
             _ => 0,
         };
-        Plan { kind, metric, dims, repr, bits, is_flat, options }
+        let parts = match (repr, options.parts) {
+            (Repr::Pq, 0) => dims.div_ceil(PART_DIMS),
+            (_, parts) => parts as usize,
+        };
+        check_codes(options, dims);
+        Plan { kind, metric, dims, repr, bits, parts, is_flat, options }
+    }
+
+    /// What the index is as long as nothing is known of its rows, or if there are too few to learn from.
+    pub fn untrained(self) -> Plan {
+        match self.repr {
+            Repr::Pq => Plan { repr: Repr::Sq8, bits: 0, parts: 0, ..self },
+            _ => self,
+        }
+    }
+
+    /// Rows of the sample that what the index holds is learned from, at least.
+    pub fn least_rows(&self) -> usize {
+        if self.repr == Repr::Pq { LEAST_CENTER_ROWS << self.bits } else { 0 }
     }
 
     /// The name of the access method.
@@ -147,15 +175,54 @@ fn choose_repr(kind: TypeKind, dims: usize, options: Options, access_method: &st
     };
     match options.quantization {
         Quantization::None => plain,
-        Quantization::Sq8 if plain == Repr::Bits => {
+        quantization @ (Quantization::Sq8 | Quantization::Pq) if plain == Repr::Bits => {
+            let name = quantization.name();
             crate::error::fail(
                 PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-                "quantization \"sq8\" is not supported for this column type",
+                format!("quantization \"{name}\" is not supported for this column type"),
                 "Use quantization = none.",
             );
         }
         Quantization::Sq8 => Repr::Sq8,
+        Quantization::Pq => Repr::Pq,
         Quantization::Rabitq if plain == Repr::Bits || plain_bytes <= SHORT_BYTES => plain,
         Quantization::Rabitq => Repr::Rabitq,
+    }
+}
+
+/// Raises an error if the options about codes do not go together.
+fn check_codes(options: Options, dims: usize) {
+    let Options { quantization, bits, parts, .. } = options;
+    let name = quantization.name();
+    let refuse = |message: String, hint: &str| {
+        crate::error::fail(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, message, hint)
+    };
+    match quantization {
+        Quantization::Pq if !matches!(bits, 0 | 4 | 8) => {
+            refuse(
+                format!("bits = {bits} is not possible with quantization = {name}"),
+                "Use bits = 4 or bits = 8, and m to choose the number of parts.",
+            );
+        }
+        Quantization::Pq if parts as usize > dims => {
+            refuse(
+                format!("m = {parts} is more than the {dims} dimensions of the column"),
+                "m is the number of parts that a vector is cut into.",
+            );
+        }
+        Quantization::Pq => {}
+        _ if parts > 0 => {
+            refuse(
+                format!("m = {parts} is not possible with quantization = {name}"),
+                "m is the number of parts of a vector with quantization = pq.",
+            );
+        }
+        Quantization::Sq8 | Quantization::None if bits > 0 => {
+            refuse(
+                format!("bits = {bits} is not possible with quantization = {name}"),
+                "bits goes with quantization = rabitq and quantization = pq.",
+            );
+        }
+        _ => {}
     }
 }

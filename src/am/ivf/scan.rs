@@ -2,7 +2,8 @@
 //!
 //! A list's rows become candidates, each with a bound below its distance. The candidate with the least bound is next:
 //! if only its first bits were scored, the rest are read and it goes back; else it is given to the executor, which
-//! computes the distance itself from the heap and puts the rows in order (`xs_recheckorderby`).
+//! computes the distance itself from the heap and puts the rows in order (`xs_recheckorderby`). Codes too coarse for that
+//! have likely bounds here, and the distance takes their place before the row is given.
 
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -12,7 +13,8 @@ use leanstack_core::quantize::rabitq::block::BlockScores;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use super::candidates::{self, Candidate, Queue};
+use super::candidates::{self, Candidate, Queue, Rest};
+use super::exact::Exact;
 use super::index::{self, Opened};
 use super::list::{Head, Reader, Stale};
 use super::options::{self, Rerank};
@@ -26,9 +28,12 @@ use crate::storage::Tid;
 use crate::types::value::detoast;
 
 /// What a scan keeps between calls. It holds no lock and no pin.
-#[derive(Default)]
 struct ScanState {
     work: Option<Work>,
+    /// Made when a distance is first asked for.
+    exact: Option<Exact>,
+    /// Where the scan is.
+    context: pg_sys::MemoryContext,
 }
 
 /// A scan under way.
@@ -47,6 +52,8 @@ struct Work {
     /// Whether the executor need not compute the distance.
     exact: bool,
     wanted: Wanted,
+    /// Whether distances are to be computed before rows are given.
+    coarse: bool,
     /// The greatest bound of a row that was given: none nearer is still to come, if all is well.
     last: f32,
     /// Rows given so far.
@@ -90,7 +97,11 @@ pub unsafe extern "C-unwind" fn ambeginscan(
     norderbys: i32,
 ) -> pg_sys::IndexScanDesc {
     // SAFETY: called by the server with an open index; the state holds no pin and no lock.
-    unsafe { common::begin(relation, nkeys, norderbys, ScanState::default()) }
+    unsafe {
+        let context = pg_sys::CurrentMemoryContext;
+        let state = ScanState { work: None, exact: None, context };
+        common::begin(relation, nkeys, norderbys, state)
+    }
 }
 
 /// Starts a scan anew, with other keys.
@@ -128,7 +139,14 @@ pub unsafe extern "C-unwind" fn amgettuple(
             Some(work) => work,
             None => state.work.insert(Work::start(scan)),
         };
-        match work.next(relation) {
+        let (exact, context) = (&mut state.exact, state.context);
+        let found = work.next(relation, &mut |tid| {
+            exact.get_or_insert_with(|| Exact::new(scan, context)).distance(scan, tid)
+        });
+        if let Some(exact) = exact {
+            exact.release();
+        }
+        match found {
             Some((tid, bound)) => {
                 let bound = work.query.as_ref().map(|_| f64::from(bound));
                 common::give(scan, tid, bound, work.exact);
@@ -215,7 +233,12 @@ impl Work {
             });
             let without_heap = options::of(relation).rerank == Rerank::Off;
             let exact = opened.info.is_exact() || without_heap;
-            let wanted = if without_heap { Wanted::Estimate } else { Wanted::Bound };
+            let coarse = coder.is_coarse() && !without_heap;
+            let wanted = match (without_heap, coarse && !plan.whole) {
+                (true, _) => Wanted::Estimate,
+                (_, true) => Wanted::Likely,
+                _ => Wanted::Bound,
+            };
             Work {
                 query,
                 router,
@@ -226,6 +249,7 @@ impl Work {
                 candidates: Queue::default(),
                 exact,
                 wanted,
+                coarse,
                 last: f32::NEG_INFINITY,
                 given: 0,
                 ended: false,
@@ -235,7 +259,12 @@ impl Work {
         }
     }
 
-    unsafe fn next(&mut self, relation: pg_sys::Relation) -> Option<(Tid, f32)> {
+    /// The next row. `distance` gives that of a row, and nothing of one that is not to be seen.
+    unsafe fn next(
+        &mut self,
+        relation: pg_sys::Relation,
+        distance: &mut dyn FnMut(Tid) -> Option<f64>,
+    ) -> Option<(Tid, f32)> {
         loop {
             let wanted = self.plan.probes_for(self.given);
             if self.probed < wanted && !self.ended {
@@ -252,18 +281,36 @@ impl Work {
                 unsafe { self.probe(relation, more) }
                 continue;
             };
-            let Some(place) = candidate.rest() else {
-                // SAFETY: as above.
-                if unsafe { self.is_premature(relation, candidate.bound) } {
-                    self.candidates.add(candidate);
-                    let more = (self.probed / 10).max(1);
+            let place = match candidate.rest() {
+                Rest::Nothing => {
                     // SAFETY: as above.
-                    unsafe { self.probe(relation, more) }
+                    if unsafe { self.is_premature(relation, candidate.bound) } {
+                        self.candidates.add(candidate);
+                        let more = (self.probed / 10).max(1);
+                        // SAFETY: as above.
+                        unsafe { self.probe(relation, more) }
+                        continue;
+                    }
+                    self.last = self.last.max(candidate.bound);
+                    self.given += 1;
+                    return Some((candidate.tid(), candidate.bound));
+                }
+                Rest::Distance => {
+                    pgrx::check_for_interrupts!();
+                    self.stats.exact_distances.add(1);
+                    let Some(distance) = distance(candidate.tid()) else { continue };
+                    let bound =
+                        if distance.is_nan() { f32::INFINITY } else { below(distance, false) };
+                    if !self.is_late(bound, || Some(bound)) {
+                        self.candidates.add(Candidate::whole(
+                            bound,
+                            candidate.tid(),
+                            candidate.list,
+                        ));
+                    }
                     continue;
                 }
-                self.last = self.last.max(candidate.bound);
-                self.given += 1;
-                return Some((candidate.tid(), candidate.bound));
+                Rest::Code(place) => place,
             };
             self.stats.whole_codes.add(1);
             // SAFETY: as above.
@@ -434,7 +481,7 @@ impl Work {
                 block: entry.row_head,
                 stamp: entry.row_head_stamp,
             };
-            let (exact, wanted) = (self.exact, self.wanted);
+            let (exact, wanted, coarse) = (self.exact, self.wanted, self.coarse);
             reader.for_each_item(head, &layout.rows, |item| {
                 let tid = Tid::read(item.bytes, 0);
                 if !tid.is_some() {
@@ -449,7 +496,11 @@ impl Work {
                 };
                 let bound = below(score(wanted), exact);
                 if bound >= floor || below(score(Wanted::Estimate), true) >= floor {
-                    found.add(Candidate::whole(bound, tid, number));
+                    found.add(if coarse && scored.is_some() {
+                        Candidate::rough(bound, tid, number)
+                    } else {
+                        Candidate::whole(bound, tid, number)
+                    });
                 }
             })?;
             self.lists.push(Listed { list, stamp: entry.block_stamp, query: list_query });

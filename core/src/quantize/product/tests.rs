@@ -70,6 +70,36 @@ fn scores_are_distances_to_decoded_vectors_and_codes_are_nearest() {
     }
 }
 
+/// What is added up side by side is what it would be one by one.
+#[test]
+fn table_sums_are_those_of_the_definition() {
+    for parts in 1..40 {
+        for bits in [4, 8] {
+            let shape = Shape::new(Metric::L2, 40, parts, bits).unwrap();
+            let distances = (0..parts << bits).map(|i| (i * 37 % 101) as f32).collect();
+            let table = Table { shape, distances };
+            let code: Vec<u8> = (0..shape.code_len()).map(|i| (i * 91 + 13) as u8).collect();
+            let looked_up =
+                (0..parts).map(|part| table.distances[(part << bits) + number(&code, part, bits)]);
+            assert_eq!(table.score(&code), looked_up.sum::<f32>(), "{parts} parts of {bits} bits");
+        }
+    }
+}
+
+#[test]
+fn the_least_is_the_first_of_equal_ones() {
+    let mut rng = SmallRng::seed_from_u64(9);
+    for count in [16, 256] {
+        for most in [2, 50, 1 << 20] {
+            let numbers: Vec<f32> = (0..count).map(|_| rng.random_range(0..most) as f32).collect();
+            let least = numbers.iter().copied().fold(f32::INFINITY, f32::min);
+            assert_eq!(Some(first_least(&numbers)), numbers.iter().position(|x| *x == least));
+        }
+    }
+    assert_eq!(first_least(&[f32::NAN; 16]), 0);
+    assert_eq!(first_least(&[f32::INFINITY; 256]), 0);
+}
+
 #[test]
 fn more_bytes_lose_less() {
     let (dims, data) = (32, rows(2000, 32, 1));

@@ -260,8 +260,9 @@ fn ranked(score: f32) -> f32 {
 }
 
 multiversion! {
-    /// Squared distance, inner product and squared norm of the second, in double precision.
-    fn relation[][](a: &[f32], b: &[f32]) -> [f64; 3] = relation_kernel;
+    /// Squared distance, inner product and squared norm of the second, in double precision; of whole
+    /// blocks of [`DOUBLES`](super::DOUBLES) numbers.
+    pub(in crate::quantize) fn relation[][](a: &[f32], b: &[f32]) -> [f64; 3] = relation_kernel;
 }
 
 #[inline(always)]
