@@ -105,7 +105,8 @@ mod tests {
         built_with(1000, "SET LOCAL max_parallel_maintenance_workers = 4");
     }
 
-    /// More rows than fit into a megabyte: the build needs a temporary file. Neither do as many as a codebook of 8 bits takes.
+    /// More rows than fit into a megabyte: the build needs a temporary file. Neither do as many fit as a codebook of 8 bits
+    /// takes.
     #[pg_test]
     fn ivf_recall_after_build_in_low_memory() {
         let value = "(SELECT array_agg(sin((i % 20 + 1) * d) + 0.6 * random()) FROM generate_series(1, 1000) d)";

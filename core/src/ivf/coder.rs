@@ -23,7 +23,7 @@ use zerocopy::{FromBytes, IntoBytes};
 use self::parts::{RowParts, split};
 use super::Geometry;
 use crate::metric::dense;
-use crate::quantize::product::relative::{self, CERTAIN, Relative};
+use crate::quantize::product::relative::{self, Relative};
 use crate::quantize::rabitq::{self, Code, Rabitq, Rotated, block};
 use crate::quantize::{self, Codec, Factors, Value, float};
 use crate::{Error, Metric};
@@ -71,7 +71,8 @@ pub struct Spec {
     /// Seed of the rotation, where there is one.
     pub seed: u64,
     /// What was learned from the table: the mean of [`Repr::Sq8`], `dims` numbers; for [`Repr::Pq`], the number of
-    /// parts, the spread and the centers, see [`Relative::train`]; else empty. A coder of product codes moves it elsewhere.
+    /// parts, the spread and the centers, see [`Relative::train`]; else empty. A coder of product codes does not keep it
+    /// here.
     pub model: Vec<f32>,
 }
 
@@ -186,6 +187,7 @@ impl Coder {
     }
 
     /// Bytes of the whole code of a row.
+    #[inline]
     pub fn row_bytes(&self) -> usize {
         match &self.kind {
             Kind::Plain(codec) => FACTORS_BYTES + codec.code_len().unwrap_or(0),
@@ -460,12 +462,11 @@ impl Coder {
             (Kind::Product(relative), Body::Product(query), Some(list)) => {
                 let Some((factors, code)) = split(row) else { return self.lowest() };
                 let score = relative.score(query, list, code, &factors);
-                let share = match wanted {
-                    Wanted::Bound => CERTAIN,
-                    Wanted::Likely => f64::from(EPSILON * relative.spread()).min(CERTAIN),
-                    Wanted::Estimate => return self.in_units(score as f32),
-                };
-                relative.lower_bound(share, query, list, score, &factors)
+                match wanted {
+                    Wanted::Bound => relative.lower_bound(query, list, score, &factors),
+                    Wanted::Likely => relative.likely_bound(EPSILON, query, list, score, &factors),
+                    Wanted::Estimate => self.in_units(score as f32),
+                }
             }
             (Kind::Rabitq(rabitq), Body::Rabitq(query), Some(list)) => {
                 let Some(parts) = RowParts::new(rabitq, row) else { return self.lowest() };

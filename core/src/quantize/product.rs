@@ -83,6 +83,7 @@ impl Shape {
     }
 
     /// Bytes of a code.
+    #[inline]
     pub fn code_len(&self) -> usize {
         (self.parts * self.bits).div_ceil(8)
     }
@@ -271,6 +272,7 @@ fn sum_of_nibbles(tables: &[[f32; 16]], code: &[u8]) -> f32 {
     total(sums)
 }
 
+#[inline]
 fn total(sums: [f32; SUMS]) -> f32 {
     let [a, b, c, d, e, f, g, h] = sums;
     ((a + e) + (b + f)) + ((c + g) + (d + h))

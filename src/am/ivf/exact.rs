@@ -1,5 +1,5 @@
-//! Distances of rows from the table, for codes too coarse to tell which rows to fetch: where bounds that are certain say so
-//! little that the executor, which fetches a row as soon as its bound is the least, would fetch most of what was
+//! Distances of rows from the table, for codes too coarse to tell which rows to fetch: where bounds that are certain
+//! say so little that the executor, which fetches a row as soon as its bound is the least, would fetch most of what was
 //! scored. The operator itself computes them, of the row version that the scan's snapshot sees.
 
 use pgrx::pg_sys;

@@ -24,6 +24,7 @@ impl<'a> RowParts<'a> {
 }
 
 /// The factors at the head of a row's code, and the rest.
+#[inline]
 pub(super) fn split(row: &[u8]) -> Option<(Factors, &[u8])> {
     Factors::read_from_prefix(row).ok()
 }

@@ -1,21 +1,22 @@
-//! Product codes of vectors relative to a centroid, for inverted lists (IVFADC of Jégou, Douze and Schmid 2011, section IV).
+//! Product codes of vectors relative to a centroid, for inverted lists (IVFADC of Jégou, Douze and Schmid 2011,
+//! section IV).
 //!
-//! With `y` the residual of a vector to its centroid `c` and `u` what its code stands for, the residual is taken to be `s u`
-//! with `s = |y|^2 / <u, y>`, so that what is lost, `e = y - s u`, is orthogonal to the residual, as with RaBitQ: then scores
-//! have no bias, neither for queries near the vector nor for those far from it, where the distance to the decoded vector
-//! is too small by `|e|^2`.
+//! With `y` the residual of a vector to its centroid `c` and `u` what its code stands for, the residual is taken to be
+//! `s u` with `s = |y|^2 / <u, y>`, so that what is lost, `e = y - s u`, is orthogonal to the residual, as with
+//! RaBitQ: then scores have no bias, neither for queries near the vector nor for those far from it, where the distance
+//! to the decoded vector is too small by `|e|^2`.
 //!
 //! # Format of a code
-//! That of the product quantizer, with [`Factors`]: `scale` is `s`, and with `m` = 2 and `b` = `|q - c|^2` for L2 and cosine
-//! (of unit vectors), `m` = 1 and `b` = `-<q, c>` for the inner product, the score of `q` is `b + bias - m s <q, u>`. The
-//! products of a query and all centers serve all lists; what a list adds is one number. `error` is a bound on `|e|`,
-//! rounding included.
+//! That of the product quantizer, with [`Factors`]: `scale` is `s`, and with `m` = 2 and `b` = `|q - c|^2` for L2 and
+//! cosine (of unit vectors), `m` = 1 and `b` = `-<q, c>` for the inner product, the score of `q` is `b + bias - m s
+//! <q, u>`. The products of a query and all centers serve all lists; what a list adds is one number. `error` is a
+//! bound on `|e|`, rounding included.
 //!
 //! # Bounds
-//! For L2 the squared distance is the score less `2 <q - x, e>`, and so at least the score less `2 |q - x| |e|` times a
-//! share that is 1 for certainty. In many dimensions the two are all but orthogonal, and [`Relative::spread`] is how far
-//! they are from it in the sample: three times that is a share that one row in some hundreds goes beyond. For the inner
-//! product `q - c` stands in for `q - x`.
+//! For L2 the squared distance is the score less `2 <q - x, e>`, and so at least the score less `2 |q - x| |e|` times
+//! a share that is 1 for certainty. In many dimensions the two are all but orthogonal, and the *spread*, the standard
+//! deviation of their cosine in the sample, is how far they are from it: three times that is a share that one row in
+//! some hundreds goes beyond. For the inner product `q - c` stands in for `q - x`.
 
 use super::{Product, Shape, Table};
 use crate::quantize::Factors;
@@ -31,9 +32,6 @@ const TINY: f64 = 1.5e-45;
 
 /// Relative error of some operations on `f64` and of a sum of 65,536 numbers.
 const UNIT64: f64 = 1e-11;
-
-/// The share of a bound that is certain.
-pub const CERTAIN: f64 = 1.0;
 
 /// Numbers of a model before the centers: the number of parts, the spread.
 const MODEL_HEAD: usize = 2;
@@ -101,12 +99,8 @@ impl Relative {
         &self.product
     }
 
-    /// The standard deviation of the cosine of what a code lost and a query relative to the centroid.
-    pub fn spread(&self) -> f32 {
-        self.spread
-    }
-
     /// Bytes of a code.
+    #[inline]
     pub fn code_len(&self) -> usize {
         self.product.shape.code_len()
     }
@@ -116,6 +110,7 @@ impl Relative {
     }
 
     /// What a product with a query is multiplied by in a score.
+    #[inline]
     fn multiple(&self) -> f64 {
         if self.metric == Metric::InnerProduct { 1.0 } else { 2.0 }
     }
@@ -226,11 +221,39 @@ impl Relative {
         score.min(f64::INFINITY).max(least)
     }
 
+    /// A value in the units of the SQL operator that it is not likely to fall below, being `deviations` standard
+    /// deviations from what the score says. Where nothing is known it is 0, and for the negative inner product minus
+    /// infinity.
+    #[inline]
+    pub fn likely_bound(
+        &self,
+        deviations: f32,
+        q: &Query,
+        list: &List,
+        score: f64,
+        f: &Factors,
+    ) -> f64 {
+        let error = f64::from((deviations * self.spread).min(1.0) * f.error);
+        let bound = match self.metric {
+            Metric::InnerProduct => score - list.distance * error,
+            metric => {
+                let distance = ((score + error * error).sqrt() - error).max(0.0);
+                if metric == Metric::L2 { distance } else { 0.5 * distance * distance }
+            }
+        };
+        // Of infinite errors, NaN.
+        if q.lawless || bound.is_nan() { self.lowest() } else { bound }
+    }
+
+    /// What is true of every vector.
+    fn lowest(&self) -> f64 {
+        if self.metric == Metric::InnerProduct { f64::NEG_INFINITY } else { 0.0 }
+    }
+
     /// A value in the units of the SQL operator that is not above what the operator returns for the query and the vector
-    /// whose code has this score and these factors; for a `share` less than [`CERTAIN`], one that is not likely to be.
-    /// Where nothing is known it is 0, and for the negative inner product minus infinity.
-    pub fn lower_bound(&self, share: f64, q: &Query, list: &List, score: f64, f: &Factors) -> f64 {
-        let lowest = if self.metric == Metric::InnerProduct { f64::NEG_INFINITY } else { 0.0 };
+    /// whose code has this score and these factors. Where nothing is known it is as there.
+    pub fn lower_bound(&self, q: &Query, list: &List, score: f64, f: &Factors) -> f64 {
+        let lowest = self.lowest();
         if q.lawless || !score.is_finite() || !f.error.is_finite() {
             return lowest;
         }
@@ -252,12 +275,11 @@ impl Relative {
                     return lowest;
                 }
                 let operator = product * (terms + 4.0) * UNIT + terms * TINY;
-                score - (share * list.distance * error + rounding + operator) * (1.0 + UNIT64)
+                score - (list.distance * error + rounding + operator) * (1.0 + UNIT64)
             }
             metric => {
-                let reduced = share * error;
-                let decoded = (score - rounding + reduced * reduced).max(0.0).sqrt();
-                let distance = decoded * (1.0 - UNIT64) - (reduced + q.error) * (1.0 + UNIT64);
+                let decoded = (score - rounding + error * error).max(0.0).sqrt();
+                let distance = decoded * (1.0 - UNIT64) - (error + q.error) * (1.0 + UNIT64);
                 let square = distance.max(0.0) * distance.max(0.0);
                 if metric == Metric::L2 {
                     let computed = square * (1.0 - (terms + 4.0) * UNIT) - terms * TINY;

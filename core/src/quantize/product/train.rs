@@ -3,7 +3,7 @@
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use super::relative::{CERTAIN, Relative, scale};
+use super::relative::{Relative, scale};
 use super::{Product, Shape, first_least, square_distances, unit};
 use crate::Metric;
 use crate::ivf::{self, Geometry, Stopped};
@@ -77,7 +77,7 @@ impl Relative {
 
 /// The standard deviation, about zero, of the cosine of what the code of a row lost and another row of its list, relative
 /// to the centroid, which stands for a query that has nothing to do with the row. A query near the row has less to do
-/// with what its code lost, that being orthogonal to the row. [`CERTAIN`] where it cannot be told.
+/// with what its code lost, that being orthogonal to the row. One, which nothing exceeds, where it cannot be told.
 fn spread(
     product: &Product,
     residuals: &[f32],
@@ -120,7 +120,7 @@ fn spread(
         Ok(pieces.collect::<Result<Vec<_>, _>>()?.concat())
     })?;
     let mean = found.iter().sum::<f64>() / found.len() as f64;
-    Ok(if found.len() < LEAST_PAIRS { CERTAIN } else { mean.sqrt().min(CERTAIN) } as f32)
+    Ok(if found.len() < LEAST_PAIRS { 1.0 } else { mean.sqrt().min(1.0) as f32 })
 }
 
 /// The centers of all parts for a sample of rows, as a codebook has them.
