@@ -1,7 +1,7 @@
 //! Pins and locks for the loops that read thousands of pages a second: server functions without a guard of their own,
 //! called inside one guard for many, and pins by a guess at the buffer.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pgrx::pg_sys;
@@ -42,7 +42,7 @@ pub const PINNED: usize = 6;
 
 /// Of so many reads of a page, one goes the long way, by which PostgreSQL learns that the page is in use. A guessed
 /// buffer is pinned without that.
-const LONG_WAY: u32 = 16;
+const LONG_WAY: u64 = 16;
 
 /// Pages read by this backend. Only one thread writes it: the one that may call PostgreSQL.
 static PAGES: AtomicU64 = AtomicU64::new(0);
@@ -52,10 +52,12 @@ pub fn pages_read() -> u64 {
     PAGES.load(Ordering::Relaxed)
 }
 
-/// Counts a page: a plain addition, no locked one.
+/// Counts a page: a plain addition, no locked one. Gives the sum.
 #[inline(always)]
-pub(super) fn count_page() {
-    PAGES.store(pages_read().wrapping_add(1), Ordering::Relaxed);
+pub(super) fn count_page() -> u64 {
+    let pages = pages_read().wrapping_add(1);
+    PAGES.store(pages, Ordering::Relaxed);
+    pages
 }
 
 /// Pins `block`, in the buffer where it was seen last if it still is there.
@@ -67,11 +69,9 @@ pub unsafe fn pin(
     relation: pg_sys::Relation,
     block: u32,
     recent: &mut [pg_sys::Buffer],
-    reads: &mut u32,
 ) -> pg_sys::Buffer {
     let guess = &mut recent[block as usize];
-    *reads = reads.wrapping_add(1);
-    count_page();
+    let reads = count_page();
     // SAFETY: as the caller promises. A wrong guess is found out under the buffer's own lock.
     unsafe {
         // Early releases of 14 looked for a guess at a temporary table's buffer among the shared ones.
@@ -120,10 +120,7 @@ pub unsafe fn make_room(relation: pg_sys::Relation, recent: &mut Vec<pg_sys::Buf
 
 /// For each block of an index the buffer where it was seen last, kept by a backend from scan to scan.
 #[derive(Default)]
-pub struct Recent {
-    buffers: RefCell<Vec<pg_sys::Buffer>>,
-    reads: Cell<u32>,
-}
+pub struct Recent(RefCell<Vec<pg_sys::Buffer>>);
 
 impl Recent {
     /// Pins `block` and locks it for reading.
@@ -131,18 +128,15 @@ impl Recent {
     /// # Safety
     /// `relation` is open, and no lock held by this backend is on the same page.
     pub(super) unsafe fn read(&self, relation: pg_sys::Relation, block: u32) -> pg_sys::Buffer {
-        let mut buffers = self.buffers.borrow_mut();
-        let mut reads = self.reads.get();
+        let mut buffers = self.0.borrow_mut();
         // SAFETY: as the caller promises; one guard around calls with nothing in between that owns memory.
-        let buffer = unsafe {
+        unsafe {
             make_room(relation, &mut buffers, block);
             pg_guard_ffi_boundary(|| {
-                let buffer = pin(relation, block, &mut buffers, &mut reads);
+                let buffer = pin(relation, block, &mut buffers);
                 LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
                 buffer
             })
-        };
-        self.reads.set(reads);
-        buffer
+        }
     }
 }

@@ -61,8 +61,6 @@ pub struct PageGraph<'a> {
     relation: pg_sys::Relation,
     info: &'a IndexInfo,
     target: Target<'a>,
-    /// Pages read so far.
-    reads: u32,
     /// Where a scan counts what it does.
     stats: Option<&'a Stats>,
     /// Whether a node met earlier had been replaced by another when its links were wanted.
@@ -77,7 +75,7 @@ impl<'a> PageGraph<'a> {
         info: &'a IndexInfo,
         target: Target<'a>,
     ) -> PageGraph<'a> {
-        PageGraph { relation, info, target, reads: 0, stats: None, stale: false }
+        PageGraph { relation, info, target, stats: None, stale: false }
     }
 
     /// Counts nodes and codes from now on.
@@ -94,7 +92,6 @@ impl<'a> PageGraph<'a> {
         &self,
         ids: &[NodeId],
         recent: &mut [pg_sys::Buffer],
-        reads: &mut u32,
         out: &mut Vec<PageItem>,
     ) -> Result<(), u32> {
         let layout = &self.info.layout;
@@ -111,7 +108,7 @@ impl<'a> PageGraph<'a> {
                 // SAFETY: the relation is open; the page is pinned until it is released below. What is fetched
                 // ahead may be in the middle of a change, but is not looked at.
                 unsafe {
-                    let buffer = pin(self.relation, block, recent, reads);
+                    let buffer = pin(self.relation, block, recent);
                     let page = &*page_of(buffer);
                     for &id in &ids[start..end] {
                         if let Some(range) = layout.range(page, layout.place(id).1) {
@@ -318,11 +315,10 @@ impl Graph for PageGraph<'_> {
         let (block, slot) = self.info.layout.place(from.id);
         out.reserve(2 * m);
         let mut recent = self.recent_to(block);
-        let reads = &mut self.reads;
         // SAFETY: one guard around pin, lock and release; nothing in between owns memory, and `out` has room.
         let stale = unsafe {
             pg_guard_ffi_boundary(|| {
-                let buffer = pin(self.relation, block, &mut recent, reads);
+                let buffer = pin(self.relation, block, &mut recent);
                 raw::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
                 let page = &*page_of(buffer);
                 let node = page::is_kind(page, Kind::Node)
@@ -347,12 +343,8 @@ impl Graph for PageGraph<'_> {
         let known = out.len();
         let Some(&last) = ids.last() else { return Ok(()) };
         let mut recent = self.recent_to(self.info.layout.place(last).0);
-        let mut reads = self.reads;
         // SAFETY: one guard around the batch; the frames inside own no memory, and `out` has room for all.
-        let scored = unsafe {
-            pg_guard_ffi_boundary(|| self.score_sorted(ids, &mut recent, &mut reads, out))
-        };
-        self.reads = reads;
+        let scored = unsafe { pg_guard_ffi_boundary(|| self.score_sorted(ids, &mut recent, out)) };
         if let Err(block) = scored {
             corrupt(self.relation, block, "a link leads to a page without nodes");
         }
