@@ -78,6 +78,14 @@ mod tests {
         run(&nearest(2 * ROWS));
         assert_eq!(last(["codes", "whole_codes", "rows"]), [codes + 5, ROWS, ROWS + 5]);
 
+        // Distances tell which rows to give, and are computed again for those.
+        create_index("ivf", "WITH (lists = 8, quantization = pq)");
+        run(&nearest(10));
+        let [lists, codes, whole, rows, exact] =
+            last(["lists", "codes", "whole_codes", "rows", "exact_distances"]);
+        assert_eq!((lists, codes, whole), (8, ROWS + 5, 0));
+        assert!(rows >= 10 && exact >= rows && exact < 2 * ROWS, "{exact} distances, {rows} rows");
+
         create_index("ivf", "WITH (lists = 1, rerank = off)");
         run(&nearest(10));
         let codes = (ROWS + 5 + BLOCK - 1) / BLOCK * BLOCK;
