@@ -143,6 +143,14 @@ const BLOCK_FACTORS_BYTES: usize = size_of::<block::BlockFactors>();
 /// or out of order here, and the wider bound has few more whole codes read.
 pub const EPSILON: f32 = 3.0;
 
+/// The same for bounds from whole RaBitQ codes, which leave so few rows that some more cost little: one row in tens of
+/// thousands is above it. The spread of product codes is measured with some room.
+const WHOLE_EPSILON: f32 = 4.0;
+
+/// With so many bits for each dimension or fewer, certain bounds of whole codes are so low that the executor would fetch
+/// several times the rows that likely ones ask for.
+const COARSE_BITS: usize = 4;
+
 thread_local! {
     /// Buffers of the RaBitQ encoder.
     static SCRATCH: RefCell<(Rotated, Code)> = RefCell::default();
@@ -228,7 +236,11 @@ impl Coder {
     /// Whether scores are so far from distances that bounds that are certain say little, so that candidates are better
     /// ranked by likely ones and their distances computed before they are given.
     pub fn is_coarse(&self) -> bool {
-        matches!(self.kind, Kind::Product(_))
+        match &self.kind {
+            Kind::Plain(_) => false,
+            Kind::Rabitq(rabitq) => rabitq.bits() <= COARSE_BITS,
+            Kind::Product(_) => true,
+        }
     }
 
     /// Parts of product codes.
@@ -485,7 +497,8 @@ impl Coder {
     ) -> f64 {
         let score = query.score(list, parts.signs, parts.rest, &parts.factors);
         match wanted {
-            Wanted::Bound | Wanted::Likely => query.lower_bound(list, score, &parts.factors),
+            Wanted::Bound => query.lower_bound(list, score, &parts.factors),
+            Wanted::Likely => query.likely_bound(WHOLE_EPSILON, list, score, &parts.factors),
             Wanted::Estimate => self.in_units(score),
         }
     }

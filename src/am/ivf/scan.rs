@@ -322,7 +322,12 @@ impl Work {
                 unsafe { self.refine(relation, candidate.list, place, Wanted::Estimate) }
             });
             if !is_late {
-                self.candidates.add(Candidate::whole(bound, candidate.tid(), candidate.list));
+                let (tid, list) = (candidate.tid(), candidate.list);
+                self.candidates.add(if self.coarse {
+                    Candidate::rough(bound, tid, list)
+                } else {
+                    Candidate::whole(bound, tid, list)
+                });
             }
         }
     }

@@ -75,6 +75,8 @@ proptest! {
             let apart = coder.score_packed(Wanted::Bound, (&q, &list), &packed, at, &ex);
             prop_assert_eq!(whole, apart);
             prop_assert!(whole <= distance(metric, query, row) + 1e-9, "{whole}");
+            let likely = coder.score(Wanted::Likely, &q, &list, code);
+            prop_assert!(whole <= likely && likely <= coder.score(Wanted::Estimate, &q, &list, code) + 1e-4);
             let mut back = vec![0; coder.row_bytes()];
             prop_assert!(coder.unpack(&packed, at, &ex, &mut back));
             prop_assert_eq!(&back[FACTORS_BYTES..], &code[FACTORS_BYTES..]);

@@ -234,13 +234,7 @@ impl Relative {
         f: &Factors,
     ) -> f64 {
         let error = f64::from((deviations * self.spread).min(1.0) * f.error);
-        let bound = match self.metric {
-            Metric::InnerProduct => score - list.distance * error,
-            metric => {
-                let distance = ((score + error * error).sqrt() - error).max(0.0);
-                if metric == Metric::L2 { distance } else { 0.5 * distance * distance }
-            }
-        };
+        let bound = list.likely_bound(self.metric, score, error);
         // Of infinite errors, NaN.
         if q.lawless || bound.is_nan() { self.lowest() } else { bound }
     }

@@ -60,6 +60,20 @@ pub struct List {
     pub norm: f64,
 }
 
+impl List {
+    /// A value in the units of the SQL operator that it will not fall below for a vector of the list with this score, if
+    /// what the vector's code lost reaches no further than `error` in the direction of the query, seen from the vector,
+    /// or for the inner product from the centroid. NaN where nothing is known.
+    #[inline]
+    pub fn likely_bound(&self, metric: Metric, score: f64, error: f64) -> f64 {
+        if metric == Metric::InnerProduct {
+            return score - self.distance * error;
+        }
+        let distance = ((score + error * error).sqrt() - error).max(0.0);
+        if metric == Metric::L2 { distance } else { 0.5 * distance * distance }
+    }
+}
+
 impl Rabitq {
     /// Prepares a query.
     ///
@@ -215,6 +229,17 @@ impl Query {
         };
         // Infinite errors have made infinities or NaN of it.
         if bound >= lowest { bound } else { lowest }
+    }
+
+    /// As [`Query::lower_bound`], but a value that the operator is not likely to fall below: what a code lost points
+    /// anywhere, so that the cosine of it and any other direction has a standard deviation of one over the square root
+    /// of the dimensions, and no more than `deviations` of these are allowed for.
+    #[inline]
+    pub fn likely_bound(&self, deviations: f32, list: &List, score: f32, f: &Factors) -> f64 {
+        let lowest = if self.metric == Metric::InnerProduct { f64::NEG_INFINITY } else { 0.0 };
+        let share = (f64::from(deviations) / (self.components.len() as f64).sqrt()).min(1.0);
+        let bound = list.likely_bound(self.metric, score.into(), share * f64::from(f.error));
+        if self.constant || bound.is_nan() { lowest } else { bound }
     }
 
     /// The least distance of the vectors.
