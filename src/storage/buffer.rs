@@ -63,6 +63,25 @@ impl ReadGuard {
         ReadGuard { buffer: unsafe { recent.read(relation, block) } }
     }
 
+    /// As [`ReadGuard::guessed`], and another page that the first one leads to: `next` is given the first and says which,
+    /// if any. The second is not locked if there is no guess at it.
+    ///
+    /// # Safety
+    /// As for [`ReadGuard::guessed`]; the second page comes later in the lock order of the access method. `next` raises no
+    /// error, and owns nothing while it runs.
+    #[inline]
+    pub unsafe fn guessed_pair(
+        relation: pg_sys::Relation,
+        block: u32,
+        recent: &Recent,
+        next: impl FnOnce(&Page) -> Option<u32>,
+    ) -> (ReadGuard, Option<ReadGuard>) {
+        require(block);
+        // SAFETY: as the caller promises.
+        let (first, second) = unsafe { recent.read_pair(relation, block, next) };
+        (ReadGuard { buffer: first }, second.map(|buffer| ReadGuard { buffer }))
+    }
+
     /// The page.
     pub fn page(&self) -> &Page {
         // SAFETY: the guard holds the pin and the share lock, so the page stays and nobody writes it.
@@ -75,8 +94,9 @@ impl Drop for ReadGuard {
         if std::thread::panicking() {
             return;
         }
-        // SAFETY: pinned and locked in `new`, and owned by this guard.
-        unsafe { pg_sys::UnlockReleaseBuffer(self.buffer) }
+        // SAFETY: pinned and locked when made, and owned by this guard. The server raises an error here only for a
+        // buffer that is not, so the call needs no guard of its own; scans make thousands of them a second.
+        unsafe { super::raw::UnlockReleaseBuffer(self.buffer) }
     }
 }
 

@@ -2,12 +2,15 @@
 //! called inside one guard for many, and pins by a guess at the buffer.
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pgrx::pg_sys;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 
+use super::buffer::page_of;
 use super::corrupt;
+use super::page::{CONTENT_BYTES, HEADER_BYTES, PAGE_BYTES, Page};
 
 /// The server functions. All are called inside `pg_guard_ffi_boundary`, with frames in between that own nothing.
 mod server {
@@ -128,15 +131,88 @@ impl Recent {
     /// # Safety
     /// `relation` is open, and no lock held by this backend is on the same page.
     pub(super) unsafe fn read(&self, relation: pg_sys::Relation, block: u32) -> pg_sys::Buffer {
+        // SAFETY: as the caller promises.
+        unsafe { self.read_pair(relation, block, |_| None) }.0
+    }
+
+    /// As [`Recent::read`], and likewise a page that the first one leads to, if there is a guess at it.
+    ///
+    /// # Safety
+    /// As for [`Recent::read`], for both pages. `next` raises no error and owns nothing while it runs.
+    #[inline]
+    pub(super) unsafe fn read_pair(
+        &self,
+        relation: pg_sys::Relation,
+        block: u32,
+        next: impl FnOnce(&Page) -> Option<u32>,
+    ) -> (pg_sys::Buffer, Option<pg_sys::Buffer>) {
         let mut buffers = self.0.borrow_mut();
         // SAFETY: as the caller promises; one guard around calls with nothing in between that owns memory.
         unsafe {
             make_room(relation, &mut buffers, block);
+            let buffers = &mut buffers[..];
+            let known = buffers.len();
             pg_guard_ffi_boundary(|| {
-                let buffer = pin(relation, block, &mut buffers);
-                LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
-                buffer
+                let mut lock = |block| {
+                    let buffer = pin(relation, block, buffers);
+                    LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
+                    buffer
+                };
+                let first = lock(block);
+                let second = next(&*page_of(first)).filter(|&at| (at as usize) < known);
+                (first, second.map(lock))
             })
         }
+    }
+
+    /// Has the processor fetch what reading `bytes` of `block`'s content will touch, if there is a guess at its buffer.
+    #[inline]
+    pub fn prefetch(&self, block: u32, bytes: Range<usize>) {
+        let Some(page) = self.guess(block) else { return };
+        // SAFETY: an address in a page, of which nothing is read.
+        unsafe {
+            prefetch(page.add(PAGE_BYTES - 1));
+            for line in (HEADER_BYTES + bytes.start..HEADER_BYTES + bytes.end).step_by(LINE) {
+                prefetch(page.add(line.min(PAGE_BYTES - 1)));
+            }
+        }
+    }
+
+    /// What is in four bytes of `block`'s content now, which may be anything: nobody keeps the page from changing. For
+    /// guesses at what to prefetch next.
+    #[inline]
+    pub fn peek(&self, block: u32, at: usize) -> Option<u32> {
+        debug_assert!(at.is_multiple_of(4) && at + 4 <= CONTENT_BYTES, "a number within the page");
+        let page = self.guess(block)?;
+        // SAFETY: an aligned number in shared memory, which stays mapped; volatile, since others may write it.
+        Some(unsafe { page.add(HEADER_BYTES + at).cast::<u32>().read_volatile() })
+    }
+
+    /// Where `block` lay in shared memory when it was read last.
+    #[inline]
+    fn guess(&self, block: u32) -> Option<*const u8> {
+        let buffer = *self.0.borrow().get(block as usize)?;
+        if buffer <= 0 {
+            return None;
+        }
+        // SAFETY: the number was that of a shared buffer once, and the pool stays where it is. The address is all that
+        // is computed.
+        unsafe {
+            prefetch(pg_sys::BufferDescriptors.add(buffer as usize - 1).cast());
+            Some(page_of(buffer).cast())
+        }
+    }
+}
+
+/// Bytes that the processor fetches at a time.
+const LINE: usize = 64;
+
+/// Has the processor fetch what is at an address, which need not be valid.
+#[inline(always)]
+fn prefetch(_at: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint; it reads nothing and cannot fault.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(_at.cast());
     }
 }

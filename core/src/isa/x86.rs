@@ -92,6 +92,26 @@ impl Isa for Avx2 {
         // SAFETY: see the head of this file.
         unsafe { std::mem::transmute(a) }
     }
+
+    #[inline(always)]
+    fn total(a: [__m256; 2]) -> f32 {
+        // SAFETY: see the head of this file.
+        unsafe { total(_mm256_add_ps(a[0], a[1])) }
+    }
+}
+
+/// Sum of eight numbers, in the order of [`Isa::total`].
+///
+/// # Safety
+/// For functions compiled for AVX2.
+#[inline(always)]
+unsafe fn total(eight: __m256) -> f32 {
+    // SAFETY: the caller vouches for the instruction set.
+    unsafe {
+        let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+        let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+        _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+    }
 }
 
 /// AVX-512 F, BW, DQ, VL and VNNI.
@@ -159,5 +179,11 @@ impl Isa for Avx512 {
     fn store(a: __m512) -> [f32; LANES] {
         // SAFETY: see the head of this file.
         unsafe { std::mem::transmute(a) }
+    }
+
+    #[inline(always)]
+    fn total(a: __m512) -> f32 {
+        // SAFETY: see the head of this file.
+        unsafe { total(_mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a))) }
     }
 }

@@ -141,7 +141,7 @@ const BLOCK_FACTORS_BYTES: usize = size_of::<block::BlockFactors>();
 /// By how many standard deviations a bound from first bits is to be below the estimate, so that one row in some hundreds
 /// is above it. Gao and Long (2024, section 5.2.4) take 1.9 and let one in thirty be; a row that comes too late is lost
 /// or out of order here, and the wider bound has few more whole codes read.
-pub const EPSILON: f32 = 3.0;
+pub const EPSILON: f32 = 2.4;
 
 /// The same for bounds from whole RaBitQ codes, which leave so few rows that some more cost little: one row in tens of
 /// thousands is above it. The spread of product codes is measured with some room.
@@ -425,14 +425,26 @@ impl Coder {
     /// # Panics
     /// If it is not of the type and dimensions that the coder is for.
     pub fn query(&self, v: Value<'_>) -> Query {
+        if let Kind::Rabitq(rabitq) = &self.kind {
+            let mut rotated = Rotated::default();
+            let can = match v {
+                Value::F32(x) => rabitq.rotate(x, &mut rotated),
+                Value::F16(x) => rabitq.rotate(x, &mut rotated),
+                _ => panic!("a query on RaBitQ codes with a vector of another type"),
+            };
+            let body = Body::Rabitq(Box::new(rabitq.query_of(&rotated)));
+            let mut placed = rotated.components;
+            if !can {
+                placed.fill(0.0);
+            }
+            return Query { placed, body };
+        }
         let mut placed = Vec::new();
         if !self.place(v, &mut placed) {
-            placed.iter_mut().for_each(|x| *x = 0.0);
+            placed.fill(0.0);
         }
         let body = match (&self.kind, v) {
             (Kind::Plain(codec), _) => Body::Plain(codec.query(v)),
-            (Kind::Rabitq(rabitq), Value::F32(x)) => Body::Rabitq(Box::new(rabitq.query(x))),
-            (Kind::Rabitq(rabitq), Value::F16(x)) => Body::Rabitq(Box::new(rabitq.query(x))),
             (Kind::Product(relative), Value::F32(x)) => {
                 Body::Product(Box::new(relative.query(x, &placed)))
             }
@@ -442,7 +454,7 @@ impl Coder {
             (Kind::Product(_), _) => {
                 panic!("a query on product codes with a vector of another type")
             }
-            (Kind::Rabitq(_), _) => panic!("a query on RaBitQ codes with a vector of another type"),
+            (Kind::Rabitq(_), _) => unreachable!("seen to above"),
         };
         Query { placed, body }
     }
@@ -586,6 +598,28 @@ impl Coder {
     #[inline]
     pub fn to_centroid(&self, x: &Placed, centroid: &[f16], norm_squared: f32) -> f32 {
         let dot = float::dot(&x.vector, &centroid[..x.vector.len().min(centroid.len())]);
+        self.from_dot(x, dot, norm_squared)
+    }
+
+    /// As [`Coder::to_centroid`], for centroids that lie one after the other.
+    ///
+    /// # Panics
+    /// If they are not as long as placed vectors are, or not as many as `out` has places.
+    pub fn to_centroids(
+        &self,
+        x: &Placed,
+        centroids: &[f16],
+        norms_squared: impl Iterator<Item = f32>,
+        out: &mut [f32],
+    ) {
+        float::dots(&x.vector, centroids, out);
+        for (out, norm_squared) in out.iter_mut().zip(norms_squared) {
+            *out = self.from_dot(x, *out, norm_squared);
+        }
+    }
+
+    #[inline]
+    fn from_dot(&self, x: &Placed, dot: f32, norm_squared: f32) -> f32 {
         match self.spec.metric {
             Metric::InnerProduct if x.is_query => -dot,
             _ => (x.norm_squared + norm_squared - 2.0 * dot).max(0.0),

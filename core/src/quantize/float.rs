@@ -14,6 +14,8 @@ multiversion! {
         = l2_squared_kernel;
     /// Inner product of the stored numbers.
     pub fn dot[A: Lane, B: Lane][A, B](a: &[A], b: &[B]) -> f32 = dot_kernel;
+    /// Inner products with vectors that lie one after the other in `rows`, one for each place of `out`.
+    pub fn dots[A: Lane, B: Lane][A, B](a: &[A], rows: &[B], out: &mut [f32]) -> () = dots_kernel;
     /// Sum of absolute differences between the vectors that two codes stand for.
     pub fn l1[A: Lane, B: Lane][A, B](a: &[A], a_scale: f32, b: &[B], b_scale: f32) -> f32
         = l1_kernel;
@@ -62,6 +64,14 @@ fn l2_squared_kernel<I: Isa, A: Lane, B: Lane>(
 #[inline(always)]
 fn dot_kernel<I: Isa, A: Lane, B: Lane>(isa: I, a: &[A], b: &[B]) -> f32 {
     sum(isa, a, b, Product)
+}
+
+#[inline(always)]
+fn dots_kernel<I: Isa, A: Lane, B: Lane>(isa: I, a: &[A], rows: &[B], out: &mut [f32]) {
+    assert_eq!(rows.len(), a.len() * out.len(), "rows of the vector's length");
+    for (row, out) in rows.chunks_exact(a.len().max(1)).zip(out) {
+        *out = sum(isa, a, row, Product);
+    }
 }
 
 #[inline(always)]

@@ -1,26 +1,24 @@
 //! Rows that a scan may give, nearest first as far as their bounds tell.
 //!
-//! Of the thousands of rows in the lists that a scan reads, dozens are ever looked at again. So only those up to a
-//! horizon are in a heap, some hundreds lie unordered until the heap is empty, and the others are moved out of the way
-//! as soon as there are enough that are nearer.
+//! Of the thousands of rows in the lists that a scan reads, dozens are ever looked at again. So blocks are put away whole,
+//! and when the next row is asked for, those up to a horizon are taken out of them into a heap; later, when the heap is
+//! empty, those up to a farther one.
 
 use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use super::page::NONE;
+use super::page::{BLOCK_ROWS, NONE, ROW_TID_BYTES};
 use crate::storage::Tid;
 
-/// Rows taken into the heap the first time; each further time twice as many.
-const FIRST: usize = 128;
-/// When so many rows lie unordered, the farther ones are moved out of the way.
-const MANY: usize = 4 * FIRST;
-/// Buffers kept for the next scan have room for no more than so many rows.
-const MAX_KEPT: usize = 1 << 16;
+/// Rows taken into the heap the first time, about; each further time twice as many.
+const FIRST: usize = 64;
+/// Buffers kept for the next scan have room for no more than so many blocks.
+const MAX_KEPT: usize = 1 << 12;
 
 thread_local! {
     /// A buffer of the scan before. Allocating one anew costs more than filling it.
-    static KEPT: RefCell<Vec<Candidate>> = RefCell::default();
+    static KEPT: RefCell<Vec<Block>> = RefCell::default();
 }
 
 /// Where the rest of a packed row's code is to be found.
@@ -120,97 +118,180 @@ impl Ord for Candidate {
     }
 }
 
+/// Bytes of the addresses of a block's rows.
+const TIDS_BYTES: usize = BLOCK_ROWS * ROW_TID_BYTES;
+
+/// A block, and where it was found.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'a> {
+    /// The addresses of its rows.
+    pub tids: &'a [u8],
+    /// Which of the scan's lists it is in.
+    pub list: u32,
+    /// Its page.
+    pub page: u32,
+    /// Its place there.
+    pub place: usize,
+}
+
+/// So many rows of a block share a least bound.
+const COLUMN: usize = BLOCK_ROWS / COLUMNS;
+/// Columns of a block. Row `r` is in column `r mod COLUMNS`.
+const COLUMNS: usize = 4;
+
+/// What is left of a block.
+#[derive(Clone, Copy)]
+struct Block {
+    /// NaN for rows that were taken, and for places without a row.
+    bounds: [f32; BLOCK_ROWS],
+    /// The least bound of each column.
+    least: [f32; COLUMNS],
+    tids: [u8; TIDS_BYTES],
+    list: u32,
+    page: u32,
+    place: u32,
+}
+
 /// The candidates of a scan.
 pub struct Queue {
     /// All with bounds up to the horizon.
     near: BinaryHeap<Candidate>,
-    /// Those with bounds from there to the limit.
-    rest: Vec<Candidate>,
-    /// Those beyond, which are looked at when nothing else is left.
+    /// Those beyond that are not in a block.
     far: Vec<Candidate>,
+    /// Those beyond that are.
+    blocks: Vec<Block>,
     horizon: f32,
-    limit: f32,
     batch: usize,
 }
 
 impl Default for Queue {
     fn default() -> Queue {
-        let far = KEPT.with_borrow_mut(std::mem::take);
-        let (near, rest) = (BinaryHeap::new(), Vec::with_capacity(MANY));
-        let (horizon, limit) = (f32::NEG_INFINITY, f32::INFINITY);
-        Queue { near, rest, far, horizon, limit, batch: FIRST }
+        let blocks = KEPT.with_borrow_mut(std::mem::take);
+        let (near, far, horizon) = (BinaryHeap::new(), Vec::new(), f32::NEG_INFINITY);
+        Queue { near, far, blocks, horizon, batch: FIRST }
     }
 }
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        if self.far.capacity() <= MAX_KEPT {
-            self.far.clear();
-            KEPT.with_borrow_mut(|kept| std::mem::swap(kept, &mut self.far));
+        if self.blocks.capacity() <= MAX_KEPT {
+            self.blocks.clear();
+            KEPT.with_borrow_mut(|kept| std::mem::swap(kept, &mut self.blocks));
         }
     }
 }
 
 impl Queue {
     /// Adds a row, or puts it back with a better bound.
-    #[inline(always)]
+    #[inline]
     pub fn add(&mut self, candidate: Candidate) {
-        if candidate.bound > self.limit {
+        if candidate.bound > self.horizon {
             self.far.push(candidate);
-        } else if candidate.bound > self.horizon {
-            self.rest.push(candidate);
-            if self.rest.len() >= MANY {
-                self.tighten();
-            }
         } else {
             self.near.push(candidate);
         }
     }
 
+    /// Adds the rows of a block, with the bounds of their first bits.
+    #[inline]
+    pub fn add_block(&mut self, block: Found<'_>, bounds: &[f32; BLOCK_ROWS]) {
+        let Found { tids, list, page, place } = block;
+        let Ok(tids) = tids.try_into() else { return };
+        let (least, place) = ([f32::INFINITY; COLUMNS], place as u32);
+        let mut rest = Block { bounds: *bounds, least, tids, list, page, place };
+        rest.leave_out_what_is_none();
+        rest.find_least();
+        if rest.least.iter().any(|&least| least <= self.horizon) {
+            rest.take(self.horizon, &mut self.near);
+        }
+        self.blocks.push(rest);
+    }
+
     /// Forgets the rows of a list.
     pub fn forget(&mut self, list: u32) {
         self.near.retain(|candidate| candidate.list != list);
-        self.rest.retain(|candidate| candidate.list != list);
         self.far.retain(|candidate| candidate.list != list);
+        self.blocks.retain(|block| block.list != list);
     }
 
     /// Takes out the row with the least bound.
     pub fn pop(&mut self) -> Option<Candidate> {
-        if self.near.is_empty() {
-            self.look_further();
-        }
         self.near.pop()
     }
 
-    /// Keeps the nearest of the rest and moves the others away.
-    #[cold]
-    fn tighten(&mut self) {
-        let kept = (2 * self.batch).min(self.rest.len() / 2);
-        let (_, last, _) = self.rest.select_nth_unstable_by(kept, by_bound);
-        self.limit = last.bound;
-        self.far.extend(self.rest.drain(kept + 1..));
+    /// When there is nothing to take out, takes the nearest of the others into the heap. Returns those that it took.
+    pub fn refill(&mut self) -> &[Candidate] {
+        if !self.near.is_empty() {
+            return &[];
+        }
+        while self.near.is_empty() && !(self.far.is_empty() && self.blocks.is_empty()) {
+            self.look_further();
+        }
+        self.near.as_slice()
     }
 
+    #[cold]
     fn look_further(&mut self) {
-        if self.rest.is_empty() {
-            std::mem::swap(&mut self.rest, &mut self.far);
-            self.limit = f32::INFINITY;
-        }
-        let count = self.batch.min(self.rest.len());
+        // At least as many rows as columns are below the horizon, and not many more.
+        let columns = self.blocks.iter().flat_map(|block| block.least);
+        let bounds = columns.chain(self.far.iter().map(|candidate| candidate.bound));
+        let mut least: Vec<f32> = bounds.filter(|&bound| bound < f32::INFINITY).collect();
+        let horizon = match self.batch.min(least.len()) {
+            0 => f32::INFINITY,
+            count => *least.select_nth_unstable_by(count - 1, f32::total_cmp).1,
+        };
+        self.horizon = horizon;
         self.batch *= 2;
-        if count == 0 {
-            return;
-        }
-        if count < self.rest.len() {
-            self.rest.select_nth_unstable_by(count - 1, by_bound);
-        }
         let mut nearest = std::mem::take(&mut self.near).into_vec();
-        nearest.extend(self.rest.drain(..count));
-        self.horizon = nearest.iter().map(|c| c.bound).fold(self.horizon, f32::max);
+        nearest.extend(self.far.extract_if(.., |candidate| candidate.bound <= horizon));
+        for block in &mut self.blocks {
+            if block.least.iter().any(|&least| least <= horizon) {
+                block.take(horizon, &mut nearest);
+            }
+        }
+        if horizon == f32::INFINITY {
+            self.blocks.clear();
+        }
         self.near = BinaryHeap::from(nearest);
     }
 }
 
-fn by_bound(a: &Candidate, b: &Candidate) -> Ordering {
-    a.bound.total_cmp(&b.bound)
+impl Block {
+    /// Sees to places at the end in which no row is.
+    #[inline]
+    fn leave_out_what_is_none(&mut self) {
+        let is_none = |row| !Tid::read(&self.tids, row * ROW_TID_BYTES).is_some();
+        let rows = (0..BLOCK_ROWS).rev().take_while(|&row| is_none(row)).count();
+        self.bounds[BLOCK_ROWS - rows..].fill(f32::NAN);
+    }
+
+    #[inline]
+    fn find_least(&mut self) {
+        self.least = [f32::INFINITY; COLUMNS];
+        for row in 0..COLUMN {
+            for (column, least) in self.least.iter_mut().enumerate() {
+                let bound = self.bounds[row * COLUMNS + column];
+                *least = if bound < *least { bound } else { *least };
+            }
+        }
+    }
+
+    /// Takes out the rows with bounds up to `horizon`.
+    fn take(&mut self, horizon: f32, out: &mut impl Extend<Candidate>) {
+        let Block { tids, list, page, place, .. } = *self;
+        let found = Found { tids: &tids, list, page, place: place as usize };
+        let near = (0..BLOCK_ROWS).filter(|&row| self.bounds[row] <= horizon);
+        out.extend(near.filter_map(|row| packed(found, row, self.bounds[row])));
+        for bound in self.bounds.iter_mut().filter(|bound| **bound <= horizon) {
+            *bound = f32::NAN;
+        }
+        self.find_least();
+    }
+}
+
+/// Row `row` of a block, if there is one.
+fn packed(block: Found<'_>, row: usize, bound: f32) -> Option<Candidate> {
+    let tid = Tid::read(block.tids, row * ROW_TID_BYTES);
+    let place = Packed { page: block.page, at: (block.place * BLOCK_ROWS + row) as u16 };
+    tid.is_some().then(|| Candidate::packed(bound, tid, block.list, place))
 }

@@ -1,11 +1,13 @@
 //! An index opened for use: what its metapage says, and the coder and layout that follow from it.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use leanstack_core::ivf::calibrate::probes;
 use leanstack_core::ivf::coder::{Coder, Repr, Spec};
 use pgrx::pg_sys;
 
+use super::centroids::Centroids;
 use super::page::{
     CodeBytes, Entry, Kind, Layout, META_BLOCK, Meta, NONE, TAPE_BYTES, TapeHead, continued,
 };
@@ -26,9 +28,11 @@ pub struct IndexInfo {
 }
 
 /// What a backend remembers of an index.
+#[derive(Clone)]
 struct Known {
     info: Rc<IndexInfo>,
     recent: Rc<Recent>,
+    centroids: Rc<RefCell<Option<Rc<Centroids>>>>,
 }
 
 /// The metapage as it was a moment ago.
@@ -37,6 +41,8 @@ pub struct Opened {
     pub info: Rc<IndexInfo>,
     /// Where its pages were seen last.
     pub recent: Rc<Recent>,
+    /// Its centroids, once they were needed.
+    pub(super) centroids: Rc<RefCell<Option<Rc<Centroids>>>>,
     /// Its fixed part.
     pub meta: Meta,
     /// The blocks of the pages of entries.
@@ -61,8 +67,8 @@ pub unsafe fn open(relation: pg_sys::Relation) -> Opened {
         }
     };
     if let Some(known) = OPENED.with(|opened| opened.get(meta.build_id)) {
-        let (info, recent) = (Rc::clone(&known.info), Rc::clone(&known.recent));
-        return Opened { info, recent, meta, entry_blocks };
+        let Known { info, recent, centroids } = (*known).clone();
+        return Opened { info, recent, centroids, meta, entry_blocks };
     }
     // SAFETY: as the caller promises.
     let model = unsafe { read_model(relation, &meta) };
@@ -70,10 +76,10 @@ pub unsafe fn open(relation: pg_sys::Relation) -> Opened {
         Some(info) => Rc::new(info),
         None => corrupt(relation, META_BLOCK, "the metapage contradicts itself"),
     };
-    let recent = Rc::new(Recent::default());
-    let known = Known { info: Rc::clone(&info), recent: Rc::clone(&recent) };
-    OPENED.with(|opened| opened.put(meta.build_id, &Rc::new(known)));
-    Opened { info, recent, meta, entry_blocks }
+    let known = Known { info, recent: Rc::default(), centroids: Rc::default() };
+    OPENED.with(|opened| opened.put(meta.build_id, &Rc::new(known.clone())));
+    let Known { info, recent, centroids } = known;
+    Opened { info, recent, centroids, meta, entry_blocks }
 }
 
 impl IndexInfo {
@@ -131,6 +137,29 @@ impl Opened {
             Some(entry) => entry,
             None => corrupt(relation, block, "not a page of lists"),
         }
+    }
+
+    /// The entries of some lists.
+    ///
+    /// # Safety
+    /// As for [`Opened::entry`].
+    pub unsafe fn entries(&self, relation: pg_sys::Relation, lists: &[u32]) -> Vec<Entry> {
+        let places: Vec<_> = lists.iter().map(|&list| self.entry_place(relation, list)).collect();
+        let mut entries = vec![Entry::new(NONE, (NONE, 0)); lists.len()];
+        let mut order: Vec<_> = (0..lists.len()).collect();
+        order.sort_unstable_by_key(|&at| places[at]);
+        for of_page in order.chunk_by(|&a, &b| places[a].0 == places[b].0) {
+            let block = places[of_page[0]].0;
+            // SAFETY: as the caller promises; one page at a time.
+            let guard = unsafe { ReadGuard::guessed(relation, block, &self.recent) };
+            for &at in of_page {
+                match Entry::read(guard.page(), places[at].1) {
+                    Some(entry) => entries[at] = entry,
+                    None => corrupt(relation, block, "not a page of lists"),
+                }
+            }
+        }
+        entries
     }
 
     /// The page and the place of a list's entry.

@@ -13,7 +13,7 @@ use super::entry::LockedEntry;
 use super::index::{self, Opened};
 use super::pack::{Rows, Run};
 use super::page::{CLOSED, Entry, FREE, Kind, META_BLOCK, NONE, TapeHead, init_tape_page};
-use super::route::{Router, read_centroid};
+use super::route::{Router, encoder_centroid};
 use super::space::{self, Room};
 use crate::am::{heap as rows, vectors};
 use crate::error::unwrap;
@@ -80,11 +80,12 @@ unsafe fn insert(
             let entry = opened.entry(relation, list);
             if entry.is_split() {
                 // The centroids that were read are from before that.
+                opened = index::open(relation);
                 continue;
             }
             if encoder != Some(entry.encoder) {
                 if info.coder.is_relative() {
-                    encoder_centroid(relation, &opened, &entry, &mut centroid);
+                    encoder_centroid(relation, &opened, entry.encoder, &mut centroid);
                 }
                 if !info.coder.encode(value, &placed, &centroid, &mut row.codes) {
                     return;
@@ -107,24 +108,6 @@ unsafe fn nearest(relation: pg_sys::Relation, opened: &Opened, placed: &[f32]) -
     match near {
         Some(near) => near.list,
         None => corrupt(relation, META_BLOCK, "an index without lists"),
-    }
-}
-
-/// The centroid that the codes of a list are relative to.
-///
-/// # Safety
-/// `relation` is the open index; the caller holds no lock on its pages.
-pub unsafe fn encoder_centroid(
-    relation: pg_sys::Relation,
-    opened: &Opened,
-    entry: &Entry,
-    out: &mut Vec<f32>,
-) {
-    // SAFETY: as the caller promises.
-    unsafe {
-        let encoder = opened.entry(relation, entry.encoder);
-        let place = (encoder.centroid, encoder.centroid_place);
-        read_centroid(relation, opened, place, out);
     }
 }
 

@@ -74,10 +74,30 @@ impl<'a> Reader<'a> {
         (block, stamp): (u32, u32),
     ) -> Result<(ReadGuard, TapeHead), Stale> {
         let guard = self.lock(block);
-        match TapeHead::read(guard.page(), kind) {
-            Some(head) if head.owner == owner && head.stamp == stamp => Ok((guard, head)),
-            _ => Err(Stale),
-        }
+        let head = head_of(guard.page(), kind, (owner, stamp)).ok_or(Stale)?;
+        Ok((guard, head))
+    }
+
+    /// As [`Reader::read`], and the page of the same list that `next` finds named on it. The second is nothing if it has to
+    /// be read by itself; it is not compared with anything.
+    #[inline]
+    pub fn read_pair(
+        &self,
+        kind: Kind,
+        owner: u32,
+        (block, stamp): (u32, u32),
+        next: impl FnOnce(&Page) -> Option<u32>,
+    ) -> Result<(ReadGuard, TapeHead, Option<ReadGuard>), Stale> {
+        let Some(recent) = self.recent else {
+            return self.read(kind, owner, (block, stamp)).map(|(guard, head)| (guard, head, None));
+        };
+        // SAFETY: as the maker of the reader promised; what is compared and read on the page is plain bytes.
+        let (first, second) = unsafe {
+            let next = |page: &Page| head_of(page, kind, (owner, stamp)).and_then(|_| next(page));
+            ReadGuard::guessed_pair(self.relation, block, recent, next)
+        };
+        let head = head_of(first.page(), kind, (owner, stamp)).ok_or(Stale)?;
+        Ok((first, head, second))
     }
 
     /// Calls `each` for every page of a tape, locked; `each` locks none itself.
@@ -138,6 +158,12 @@ impl<'a> Reader<'a> {
             }
         })
     }
+}
+
+/// The head of a page, if it is of this kind and has this owner and stamp.
+#[inline]
+pub fn head_of(page: &Page, kind: Kind, (owner, stamp): (u32, u32)) -> Option<TapeHead> {
+    TapeHead::read(page, kind).filter(|head| head.owner == owner && head.stamp == stamp)
 }
 
 /// See [`Reader::read`].

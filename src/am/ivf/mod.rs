@@ -3,6 +3,7 @@
 
 mod build;
 mod candidates;
+mod centroids;
 mod check;
 mod children;
 mod cluster;

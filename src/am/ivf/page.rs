@@ -479,16 +479,21 @@ impl Packed {
     /// The ex page in place `at` of a page of blocks, [`NONE`] where there is none.
     #[inline]
     pub fn ex_ref(&self, page: &Page, at: usize) -> u32 {
-        let start = TAPE_HEAD_BYTES + at * 4;
+        let start = Packed::ex_ref_at(at);
         match content(page).get(start..start + 4) {
             Some(b) if at < self.ex_refs() => u32::from_ne_bytes([b[0], b[1], b[2], b[3]]),
             _ => NONE,
         }
     }
 
+    /// Where in the content it is named.
+    pub fn ex_ref_at(at: usize) -> usize {
+        TAPE_HEAD_BYTES + at * 4
+    }
+
     /// Sets it.
     pub fn set_ex_ref(&self, page: &mut Page, at: usize, block: u32) {
-        let start = TAPE_HEAD_BYTES + at * 4;
+        let start = Packed::ex_ref_at(at);
         content_mut(page)[start..start + 4].copy_from_slice(&block.to_ne_bytes());
     }
 

@@ -1,13 +1,15 @@
 //! From a vector to the lists near it. Of an index with many lists only the groups nearest to the vector are looked
 //! into, and more of them as more lists are asked for.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::rc::Rc;
 
+use half::f16;
 use half::slice::HalfFloatSliceExt;
 use leanstack_core::ivf::coder::Placed;
 use pgrx::pg_sys;
+use zerocopy::{FromBytes, Immutable, KnownLayout};
 
+use super::centroids::Centroids;
 use super::index::Opened;
 use super::list::{Head, Reader};
 use super::page::{
@@ -49,13 +51,23 @@ impl Ord for Near {
 pub struct Router {
     /// What the lists are to be near to.
     placed: Placed,
-    /// Distance and first page of centroids of the groups not looked into, the farthest first.
+    /// The centroids, unless their pages are to be read.
+    kept: Option<Rc<Centroids>>,
+    /// Distance, number and first page of centroids of the groups not looked into, the farthest first.
     groups: Vec<(f32, u32, u32)>,
-    near: BinaryHeap<Reverse<Near>>,
+    /// The nearest lists, the farthest of them first.
+    near: Vec<Near>,
+    /// The others.
+    rest: Vec<Near>,
+    /// Room for those of a group.
+    distances: Vec<f32>,
     lists: usize,
     seen: usize,
     given: usize,
 }
+
+/// So many lists are put in order at a time, at least.
+const SORTED: usize = 32;
 
 impl Router {
     /// Looks at the groups.
@@ -63,25 +75,35 @@ impl Router {
     /// # Safety
     /// `relation` is the open index; the caller holds no lock on its pages.
     pub unsafe fn new(relation: pg_sys::Relation, opened: &Opened, placed: Placed) -> Router {
-        let (coder, layout) = (&opened.info.coder, &opened.info.layout);
-        let head = Head { kind: Kind::Groups, owner: 0, block: opened.meta.group_head, stamp: 0 };
-        let mut groups = Vec::with_capacity(opened.meta.groups as usize);
         // SAFETY: as the caller promises.
-        let walked = unsafe {
-            let reader = Reader::guessing(relation, &opened.recent);
-            reader.for_each_item(head, &layout.groups, |item| {
-                if let Some((head, numbers)) = centroid::<GroupHead>(item.bytes) {
-                    let distance = coder.to_centroid(&placed, numbers, head.norm_squared);
-                    groups.push((distance, groups.len() as u32, head.centroids));
-                }
-            })
+        let kept = unsafe { Centroids::of(relation, opened) };
+        let coder = &opened.info.coder;
+        let mut groups = Vec::with_capacity(opened.meta.groups as usize);
+        let mut add = |distance, head: GroupHead| {
+            groups.push((distance, groups.len() as u32, head.centroids));
         };
-        if walked.is_err() || groups.is_empty() {
-            corrupt(relation, opened.meta.group_head, "not the groups of an ivf index");
+        match &kept {
+            Some(kept) => {
+                let (heads, numbers) = kept.groups();
+                let mut distances = vec![0.0; heads.len()];
+                let norms = heads.iter().map(|head| head.norm_squared);
+                coder.to_centroids(&placed, numbers, norms, &mut distances);
+                heads.iter().zip(distances).for_each(|(&head, distance)| add(distance, head));
+            }
+            // SAFETY: as the caller promises.
+            None => unsafe {
+                let (kind, block) = (Kind::Groups, opened.meta.group_head);
+                let head = Head { kind, owner: 0, block, stamp: 0 };
+                for_each_centroid(relation, opened, head, |head: GroupHead, numbers| {
+                    add(coder.to_centroid(&placed, numbers, head.norm_squared), head);
+                });
+            },
         }
         groups.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(b.1.cmp(&a.1)));
         let lists = opened.meta.lists as usize;
-        Router { placed, groups, near: BinaryHeap::new(), lists, seen: 0, given: 0 }
+        let (near, rest) = (Vec::new(), Vec::with_capacity(lists.min(ALL)));
+        let distances = Vec::new();
+        Router { placed, kept, groups, near, rest, distances, lists, seen: 0, given: 0 }
     }
 
     /// The next list, or nothing when all were given.
@@ -92,7 +114,7 @@ impl Router {
         // SAFETY: as the caller promises.
         unsafe { self.peek(relation, opened) }?;
         self.given += 1;
-        self.near.pop().map(|near| near.0)
+        self.near.pop()
     }
 
     /// The list that [`Router::next`] would give.
@@ -102,12 +124,27 @@ impl Router {
     pub unsafe fn peek(&mut self, relation: pg_sys::Relation, opened: &Opened) -> Option<Near> {
         let least = if self.lists <= ALL { self.lists } else { self.lists / LEAST_SHARE };
         let wanted = (TIMES * (self.given + 1)).max(least);
-        while self.seen < wanted || self.near.is_empty() {
+        while self.seen < wanted || (self.near.is_empty() && self.rest.is_empty()) {
             let Some((_, group, block)) = self.groups.pop() else { break };
+            self.rest.append(&mut self.near);
             // SAFETY: as the caller promises.
             unsafe { self.look_into(relation, opened, (group, block)) }
         }
-        self.near.peek().map(|near| near.0)
+        if self.near.is_empty() {
+            self.sort();
+        }
+        self.near.last().copied()
+    }
+
+    /// Puts the nearest lists of the rest in order.
+    fn sort(&mut self) {
+        let count = self.rest.len().min(SORTED.max(self.given));
+        let others = self.rest.len() - count;
+        if count > 0 && others > 0 {
+            self.rest.select_nth_unstable_by(others, |a, b| b.cmp(a));
+        }
+        self.near.extend(self.rest.drain(others..));
+        self.near.sort_unstable_by(|a, b| b.cmp(a));
     }
 
     unsafe fn look_into(
@@ -116,24 +153,76 @@ impl Router {
         opened: &Opened,
         (group, block): (u32, u32),
     ) {
-        let (coder, layout) = (&opened.info.coder, &opened.info.layout);
-        let head = Head { kind: Kind::Centroids, owner: group, block, stamp: 0 };
-        let (placed, near, seen) = (&self.placed, &mut self.near, &mut self.seen);
-        // SAFETY: as the caller promises.
-        let walked = unsafe {
-            let reader = Reader::guessing(relation, &opened.recent);
-            reader.for_each_item(head, &layout.centroids, |item| {
-                let Some((head, numbers)) = centroid::<CentroidHead>(item.bytes) else { return };
-                *seen += 1;
-                if head.list & SPLIT_LIST == 0 {
-                    let distance = coder.to_centroid(placed, numbers, head.norm_squared);
-                    near.push(Reverse(Near { list: head.list, distance }));
-                }
-            })
+        let coder = &opened.info.coder;
+        let (placed, rest, seen) = (&self.placed, &mut self.rest, &mut self.seen);
+        let mut add = |distance, head: CentroidHead| {
+            *seen += 1;
+            if head.list & SPLIT_LIST == 0 {
+                rest.push(Near { list: head.list, distance });
+            }
         };
-        if walked.is_err() {
-            corrupt(relation, block, "not the centroids of a group");
+        match &self.kept {
+            Some(kept) => {
+                let (heads, numbers) = kept.members(group as usize);
+                let norms = heads.iter().map(|head| head.norm_squared);
+                self.distances.resize(heads.len(), 0.0);
+                coder.to_centroids(placed, numbers, norms, &mut self.distances);
+                heads
+                    .iter()
+                    .zip(&self.distances)
+                    .for_each(|(&head, &distance)| add(distance, head));
+            }
+            // SAFETY: as the caller promises.
+            None => unsafe {
+                let head = Head { kind: Kind::Centroids, owner: group, block, stamp: 0 };
+                for_each_centroid(relation, opened, head, |head: CentroidHead, numbers| {
+                    add(coder.to_centroid(placed, numbers, head.norm_squared), head);
+                });
+            },
         }
+    }
+}
+
+/// Calls `each` for every centroid of a tape of groups or of centroids, with what precedes it.
+unsafe fn for_each_centroid<H: FromBytes + Immutable + KnownLayout>(
+    relation: pg_sys::Relation,
+    opened: &Opened,
+    head: Head,
+    mut each: impl FnMut(H, &[f16]),
+) {
+    let layout = &opened.info.layout;
+    let tape = if head.kind == Kind::Groups { &layout.groups } else { &layout.centroids };
+    // SAFETY: the caller holds the index open and no lock on its pages.
+    let walked = unsafe {
+        let reader = Reader::guessing(relation, &opened.recent);
+        reader.for_each_item(head, tape, |item| {
+            if let Some((head, numbers)) = centroid::<H>(item.bytes) {
+                each(head, numbers);
+            }
+        })
+    };
+    if walked.is_err() {
+        corrupt(relation, head.block, "not the centroids of an ivf index");
+    }
+}
+
+/// The centroid that the codes of a list are relative to, as numbers, into `out`.
+///
+/// # Safety
+/// `relation` is the open index; the caller holds no lock on its pages.
+pub unsafe fn encoder_centroid(
+    relation: pg_sys::Relation,
+    opened: &Opened,
+    encoder: u32,
+    out: &mut Vec<f32>,
+) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        if Centroids::of(relation, opened).is_some_and(|kept| kept.numbers(encoder, out)) {
+            return;
+        }
+        let entry = opened.entry(relation, encoder);
+        read_centroid(relation, opened, (entry.centroid, entry.centroid_place), out);
     }
 }
 
@@ -141,7 +230,7 @@ impl Router {
 ///
 /// # Safety
 /// `relation` is the open index; the caller holds no lock on its pages of centroids.
-pub unsafe fn read_centroid(
+unsafe fn read_centroid(
     relation: pg_sys::Relation,
     opened: &Opened,
     (block, place): (u32, u16),

@@ -5,21 +5,23 @@
 //! computes the distance itself from the heap and puts the rows in order (`xs_recheckorderby`). Codes too coarse for that
 //! have likely bounds here, and the distance takes their place before the row is given.
 
-use std::collections::HashSet;
 use std::rc::Rc;
 
+use leanstack_core::hnsw::NodeSet;
 use leanstack_core::ivf::coder::{EPSILON, ListQuery, Placed, Query, Wanted};
 use leanstack_core::quantize::rabitq::block::BlockScores;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use super::candidates::{self, Candidate, Queue, Rest};
+use super::candidates::{self, Candidate, Found, Queue, Rest};
 use super::exact::Exact;
 use super::index::{self, Opened};
-use super::list::{Head, Reader, Stale};
+use super::list::{Head, Reader, Stale, head_of};
 use super::options::{self, Rerank};
-use super::page::{BLOCK_ROWS, Entry, Kind, NONE, Packed, block_tid, continued};
-use super::route::{self, Near, Router};
+use super::page::{
+    BLOCK_ROWS, Entry, Kind, NONE, Packed, ROW_TID_BYTES, TAPE_HEAD_BYTES, block_tid, continued,
+};
+use super::route::{self, Router};
 use crate::am::stats::{About, Breadth, Stats};
 use crate::am::{scan as common, vectors};
 use crate::error::unwrap;
@@ -45,9 +47,11 @@ struct Work {
     plan: Plan,
     probed: usize,
     /// Lists that were read, split ones under their own number.
-    read: HashSet<u32>,
+    read: NodeSet,
     /// The lists that candidates refer to.
     lists: Vec<Listed>,
+    /// What the codes of the list being read are relative to.
+    encoder: Vec<f32>,
     candidates: Queue,
     /// Whether the executor need not compute the distance.
     exact: bool,
@@ -88,6 +92,10 @@ struct Plan {
 const GROWS_AFTER: usize = 20;
 /// More lists are read a tenth at a time.
 const GROWTH: f64 = 1.1;
+/// So many lists are chosen before the first of them is read: their entries are next to each other.
+const AT_ONCE: usize = 64;
+/// How much of a list's first page is fetched into the processor's caches while the list before is scored.
+const AHEAD: std::ops::Range<usize> = 0..4096;
 
 /// Starts a scan.
 #[pg_guard]
@@ -244,8 +252,9 @@ impl Work {
                 router,
                 plan,
                 probed: 0,
-                read: HashSet::new(),
+                read: NodeSet::default(),
                 lists: Vec::new(),
+                encoder: Vec::new(),
                 candidates: Queue::default(),
                 exact,
                 wanted,
@@ -270,6 +279,11 @@ impl Work {
             if self.probed < wanted && !self.ended {
                 // SAFETY: the index is open for the scan.
                 unsafe { self.probe(relation, wanted - self.probed) }
+            }
+            for candidate in self.candidates.refill() {
+                if let Rest::Code(at) = candidate.rest() {
+                    prefetch_code(&self.opened, at);
+                }
             }
             let Some(candidate) = self.candidates.pop() else {
                 if self.ended || self.probed >= self.plan.max_probes {
@@ -352,35 +366,59 @@ impl Work {
 
     /// Reads further lists, `count` if there are so many.
     unsafe fn probe(&mut self, relation: pg_sys::Relation, count: usize) {
-        for _ in 0..count {
-            // SAFETY: the index is open for the scan.
-            let next = unsafe { self.router.next(relation, &self.opened) };
-            let Some(Near { list, .. }) = next else {
-                self.ended = true;
-                break;
-            };
-            self.probed += 1;
+        let mut left = count;
+        while left > 0 && !self.ended {
+            let mut lists = Vec::with_capacity(left.min(AT_ONCE));
+            while lists.len() < left.min(AT_ONCE) {
+                // SAFETY: the index is open for the scan.
+                let Some(near) = (unsafe { self.router.next(relation, &self.opened) }) else {
+                    self.ended = true;
+                    break;
+                };
+                lists.push(near.list);
+            }
+            left -= lists.len().min(left);
+            self.probed += lists.len();
             if self.probed > self.plan.probes {
                 self.stats.grew.set(true);
             }
             // SAFETY: as above.
-            unsafe { self.read_list(relation, list) }
+            unsafe { self.read_lists(relation, &lists) }
         }
     }
 
-    /// Adds the rows of a list; of a split list, those of its children. A list whose rows were read under the
-    /// number of the list that it was split from is passed over.
-    unsafe fn read_list(&mut self, relation: pg_sys::Relation, list: u32) {
-        let mut waiting = vec![list];
+    unsafe fn read_lists(&mut self, relation: pg_sys::Relation, lists: &[u32]) {
+        // SAFETY: the index is open for the scan, and no lock is held.
+        unsafe {
+            if lists.iter().any(|&list| self.opened.is_behind(list)) {
+                self.opened = index::open(relation);
+            }
+            let entries = self.opened.entries(relation, lists);
+            for (at, (&list, entry)) in lists.iter().zip(&entries).enumerate() {
+                if let Some(next) = entries.get(at + 1) {
+                    self.opened.recent.prefetch(next.block_head, AHEAD);
+                }
+                self.read_list(relation, (list, *entry));
+            }
+        }
+    }
+
+    /// Adds the rows of a list, of which the entry was read a moment ago; of a split list, those of its children. A list
+    /// whose rows were read under the number of the list that it was split from is passed over.
+    unsafe fn read_list(&mut self, relation: pg_sys::Relation, first: (u32, Entry)) {
+        let mut waiting = vec![first.0];
+        let mut known = Some(first.1);
         while let Some(list) = waiting.pop() {
             loop {
                 pgrx::check_for_interrupts!();
                 // SAFETY: the index is open for the scan, and no lock is held.
                 unsafe {
-                    if self.opened.is_behind(list) {
-                        self.opened = index::open(relation);
-                    }
-                    let entry = self.opened.entry(relation, list);
+                    let entry = known.take().unwrap_or_else(|| {
+                        if self.opened.is_behind(list) {
+                            self.opened = index::open(relation);
+                        }
+                        self.opened.entry(relation, list)
+                    });
                     if self.was_read(relation, list, &entry) {
                         break;
                     }
@@ -406,7 +444,7 @@ impl Work {
     unsafe fn was_read(&self, relation: pg_sys::Relation, list: u32, entry: &Entry) -> bool {
         let (mut at, mut parent) = (list, entry.parent);
         loop {
-            if self.read.contains(&at) {
+            if self.read.contains(at) {
                 return true;
             }
             if parent == NONE {
@@ -432,17 +470,11 @@ impl Work {
             let reader = Reader::guessing(relation, &recent);
             let list_query = match &self.query {
                 Some(query) => {
-                    let mut centroid = Vec::new();
                     if coder.is_relative() {
-                        let encoder = if entry.encoder == list {
-                            *entry
-                        } else {
-                            self.opened.entry(relation, entry.encoder)
-                        };
-                        let place = (encoder.centroid, encoder.centroid_place);
-                        route::read_centroid(relation, &self.opened, place, &mut centroid);
+                        let numbers = &mut self.encoder;
+                        route::encoder_centroid(relation, &self.opened, entry.encoder, numbers);
                     }
-                    Some(coder.list(query, &centroid))
+                    Some(coder.list(query, &self.encoder))
                 }
                 None => None,
             };
@@ -464,19 +496,14 @@ impl Work {
                         codes.add(BLOCK_ROWS);
                         let block = &item.bytes[layout.block_code_at()..];
                         coder.block_bounds(epsilon, (query, list_query), block, &mut scores);
+                        let tids = &item.bytes[..BLOCK_ROWS * ROW_TID_BYTES];
+                        let (page, place) = (item.block, item.place);
+                        found.add_block(Found { tids, list: number, page, place }, &scores.lower);
+                        return;
                     }
-                    for (row, &bound) in scores.lower.iter().enumerate() {
-                        let tid = block_tid(item.bytes, row);
-                        if !tid.is_some() {
-                            continue;
-                        }
-                        found.add(if scored.is_some() {
-                            let at = (item.place * BLOCK_ROWS + row) as u16;
-                            let place = candidates::Packed { page: item.block, at };
-                            Candidate::packed(bound, tid, number, place)
-                        } else {
-                            Candidate::whole(f32::NEG_INFINITY, tid, number)
-                        });
+                    let tids = (0..BLOCK_ROWS).map(|row| block_tid(item.bytes, row));
+                    for tid in tids.filter(|tid| tid.is_some()) {
+                        found.add(Candidate::whole(f32::NEG_INFINITY, tid, number));
                     }
                 })?;
             }
@@ -537,6 +564,20 @@ impl Work {
     }
 }
 
+/// Has the processor fetch the remaining bits of a packed row, which will be asked for soon.
+fn prefetch_code(opened: &Opened, at: candidates::Packed) {
+    let Some(packed) = &opened.info.layout.packed else { return };
+    let (Some(ex), Some((page, place))) = (packed.ex, packed.ex_place(at.at.into())) else {
+        return;
+    };
+    if page < packed.ex_refs()
+        && let Some(block) = opened.recent.peek(at.page, Packed::ex_ref_at(page))
+    {
+        opened.recent.prefetch(block, 0..TAPE_HEAD_BYTES);
+        opened.recent.prefetch(block, ex.range(place));
+    }
+}
+
 /// A bound as candidates keep it. Where the executor compares it with the distance, it is rounded down.
 fn below(bound: f64, exact: bool) -> f32 {
     let near = bound as f32;
@@ -554,7 +595,12 @@ fn with_code(
 ) -> Result<(), Stale> {
     let (item, row) = (at / BLOCK_ROWS, at % BLOCK_ROWS);
     let (list, stamp) = (listed.list, listed.stamp);
-    let (guard, head) = reader.read(Kind::Blocks, list, (page, stamp))?;
+    // All that is needed, where items have one page.
+    let ex_at =
+        packed.ex_place(at).filter(|_| packed.ex.is_some_and(|ex| ex.pages_per_item() == 1));
+    let (guard, head, ex_guard) = reader.read_pair(Kind::Blocks, list, (page, stamp), |page| {
+        ex_at.map(|(at, _)| packed.ex_ref(page, at)).filter(|&block| block != NONE)
+    })?;
     let mut copy = Vec::new();
     let block = if packed.blocks.pages_per_item() == 1 {
         packed.blocks.item(guard.page(), item)
@@ -579,7 +625,11 @@ fn with_code(
         NONE => Err(Stale),
         page => reader.read(Kind::Ex, list, (page, stamp)),
     };
-    let (ex_guard, _) = ex_page(at)?;
+    let ex_guard = match ex_guard {
+        Some(guard) if head_of(guard.page(), Kind::Ex, (list, stamp)).is_some() => guard,
+        Some(_) => return Err(Stale),
+        None => ex_page(at)?.0,
+    };
     if ex.pages_per_item() == 1 {
         each(block, row, ex.item(ex_guard.page(), place));
         return Ok(());

@@ -11,10 +11,10 @@ use leanstack_core::workers;
 
 use super::entry::LockedEntry;
 use super::index;
-use super::insert::encoder_centroid;
 use super::pack::{self, Rows};
 use super::page::{Kind, META_BLOCK, NONE, TapeHead, WHOLE};
 use super::repack::{Maker, SPLIT_AT, Tape, rows_at_least};
+use super::route::encoder_centroid;
 use super::rows::{self, Extent};
 use crate::guc;
 use crate::storage::{ReadGuard, Tid, corrupt};
@@ -40,7 +40,7 @@ pub unsafe fn split(maker: &mut Maker) {
         let entry = maker.entry();
         let mut encoder = Vec::new();
         if maker.opened.info.coder.is_relative() {
-            encoder_centroid(maker.relation, &maker.opened, &entry, &mut encoder);
+            encoder_centroid(maker.relation, &maker.opened, entry.encoder, &mut encoder);
         }
         let pool = threads::build_pool(1);
         let mut split = Split {

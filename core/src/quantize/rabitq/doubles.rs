@@ -28,11 +28,11 @@ pub trait Doubles: Isa {
     #[inline(always)]
     fn sum(a: Self::Wide) -> f64 {
         let all = Self::spill(a);
-        let mut sum = 0.0;
-        for i in 0..DOUBLES {
-            sum += all[i];
+        let mut four = [0.0; 4];
+        for i in 0..4 {
+            four[i] = all[i] + all[i + 4];
         }
-        sum
+        (four[0] + four[2]) + (four[1] + four[3])
     }
 }
 

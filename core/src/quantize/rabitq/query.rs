@@ -56,7 +56,7 @@ pub struct List {
     pub base: f64,
     /// Distance of query and centroid.
     pub distance: f64,
-    /// Norm of the centroid.
+    /// Norm of the centroid; 0 where the metric is not the inner product, and nobody asks.
     pub norm: f64,
 }
 
@@ -82,6 +82,11 @@ impl Rabitq {
     pub fn query<E: Element>(&self, v: &[E]) -> Query {
         let mut x = Rotated::default();
         self.rotate(v, &mut x);
+        self.query_of(&x)
+    }
+
+    /// As [`Rabitq::query`], for one that was rotated.
+    pub fn query_of(&self, x: &Rotated) -> Query {
         let cosine = self.metric == Metric::Cosine;
         let constant = cosine && x.norm == 0.0;
         let largest = x.components.iter().fold(0.0f32, |max, y| max.max(y.abs()));
@@ -149,9 +154,12 @@ impl Query {
     /// If the centroid is not as long as rotated vectors are.
     pub fn list(&self, centroid: &[f32]) -> List {
         assert_eq!(centroid.len(), self.components.len(), "coordinates of a centroid");
+        if self.metric != Metric::InnerProduct {
+            let base = square_of_distance(&self.components, centroid);
+            return List { base, distance: base.sqrt(), norm: 0.0 };
+        }
         let [square, dot, norm] = relation(&self.components, centroid);
-        let base = if self.metric == Metric::InnerProduct { -dot } else { square };
-        List { base, distance: square.sqrt(), norm: norm.sqrt() }
+        List { base: -dot, distance: square.sqrt(), norm: norm.sqrt() }
     }
 
     /// The score of a vector by its signs alone, and with [`Factors::error`] of them what it is
@@ -285,9 +293,25 @@ fn ranked(score: f32) -> f32 {
 }
 
 multiversion! {
+    /// Squared distance in double precision.
+    fn square_of_distance[][](a: &[f32], b: &[f32]) -> f64 = square_of_distance_kernel;
     /// Squared distance, inner product and squared norm of the second, in double precision; of whole
     /// blocks of [`DOUBLES`](super::DOUBLES) numbers.
     pub(in crate::quantize) fn relation[][](a: &[f32], b: &[f32]) -> [f64; 3] = relation_kernel;
+}
+
+#[inline(always)]
+fn square_of_distance_kernel<I: Doubles>(_: I, a: &[f32], b: &[f32]) -> f64 {
+    // One sum would wait for itself.
+    let mut sums = [I::fill(0.0); 4];
+    let (a, b) = (a.as_chunks::<DOUBLES>().0, b.as_chunks::<DOUBLES>().0);
+    for (a, b) in a.as_chunks::<4>().0.iter().zip(b.as_chunks::<4>().0) {
+        for i in 0..4 {
+            let difference = I::less(I::wide(&a[i]), I::wide(&b[i]));
+            sums[i] = I::add_product(sums[i], difference, difference);
+        }
+    }
+    sums.into_iter().map(I::sum).sum()
 }
 
 #[inline(always)]
