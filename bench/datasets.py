@@ -126,6 +126,16 @@ def wordnet384x3(data_dir: Path, rng: np.random.Generator):
     return np.vstack([base, jittered(copies, base, 0.6, rng)]), queries, spare
 
 
+def wordnet1m(data_dir: Path, rng: np.random.Generator):
+    """A million rows: the real ones, then copies of each, every one jittered anew."""
+    base, queries, spare = wordnet(data_dir)
+    parts = [base]
+    for start in range(len(base), 1_000_000, len(base)):
+        copies = base[: min(len(base), 1_000_000 - start)]
+        parts.append(jittered(copies, base, 0.6, rng))
+    return np.vstack(parts), queries, spare
+
+
 def text1536(data_dir: Path, rng: np.random.Generator):
     """Four rotations of each embedding side by side, each of a differently jittered copy."""
     base, queries, spare = wordnet(data_dir)
@@ -209,6 +219,7 @@ def small(data_dir: Path, rng: np.random.Generator):
 DATASETS = {
     "wordnet384": (wordnet384, "cosine", 45_000),
     "wordnet384x3": (wordnet384x3, "cosine", 117_659),
+    "wordnet1m": (wordnet1m, "cosine", 1_000_000),
     "text1536": (text1536, "cosine", 45_000),
     "descriptors128": (descriptors128, "l2", 50_000),
     "pixels784": (pixels784, "l2", 50_000),

@@ -5,9 +5,11 @@ text parsing of a vector is part of what is measured.
 """
 
 import os
+import re
 import shlex
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -126,10 +128,12 @@ class Bench:
             self.prewarm(connection, "items")
             connection.execute("CHECKPOINT")
             started, waited = time.monotonic(), cpu_wait_seconds()
-            connection.execute(
-                f"CREATE INDEX {INDEX} ON {self.schema}.items"
-                f" USING {self.access_method} (v vector_{self.data.metric}_ops){listed}"
-            )
+            with PeakMemory(connection.info.backend_pid) as memory:
+                connection.execute(
+                    f"CREATE INDEX {INDEX} ON {self.schema}.items"
+                    f" USING {self.access_method} (v vector_{self.data.metric}_ops){listed}"
+                )
+            self.result["build_memory_bytes"] = memory.peak
             self.result["build_seconds"] = time.monotonic() - started
             self.result["build_cpu_wait"] = cpu_wait_share(waited, started)
 
@@ -319,6 +323,39 @@ class Pgbench:
             "load_before": self.load,
             "cpu_wait": self.cpu_wait,
         }
+
+
+class PeakMemory:
+    """The most memory of its own that a process has while this is open; `peak` is None where /proc does not tell.
+
+    Memory shared with other processes is not in it, so of a build by several processes it is the leader's part.
+    """
+
+    def __init__(self, pid: int):
+        self.status = Path(f"/proc/{pid}/status")
+        self.peak = None
+        self.ended = threading.Event()
+        self.sampler = threading.Thread(target=self.sample, daemon=True)
+
+    def __enter__(self):
+        self.sampler.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ended.set()
+        self.sampler.join()
+
+    def sample(self) -> None:
+        """Looks forty times a second."""
+        while True:
+            try:
+                found = re.search(r"^RssAnon:\s+(\d+) kB", self.status.read_text(), re.MULTILINE)
+            except OSError:
+                return
+            if found:
+                self.peak = max(self.peak or 0, int(found.group(1)) * 1024)
+            if self.ended.wait(0.025):
+                return
 
 
 def cpu_wait_seconds() -> float | None:

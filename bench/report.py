@@ -80,7 +80,7 @@ def label(result: dict) -> str:
 def summary_table(results: list[dict]) -> str:
     """One line per engine and data set."""
     counts = client_counts(results)
-    header = ["data set", "engine", "rows", "build s", "cpu wait", "index MB", "heap MB"]
+    header = ["data set", "engine", "rows", "build s", "cpu wait", "build MB", "index MB", "heap MB"]
     header += ["insert/s", "ins p50", "ins p99"]
     header += [f"QPS@{target} c{clients}" for clients in counts for target in TARGETS]
     header += [f"p50@{target} c1" for target in TARGETS]
@@ -89,6 +89,8 @@ def summary_table(results: list[dict]) -> str:
         insert = result.get("insert", {})
         row = [result["dataset"], label(result), f"{result['rows']:,}"]
         row += [number(result.get("build_seconds"), digits=1), share(result.get("build_cpu_wait"))]
+        memory = result.get("build_memory_bytes")
+        row.append(number(memory and memory / 2**20))
         row += [number(result[name] / 2**20, digits=1) for name in ("index_bytes", "heap_bytes")]
         row += [number(insert.get("qps"))] + [number(insert.get(name), digits=3) for name in ("p50_ms", "p99_ms")]
         row += [number(*at_recall(result["points"], clients, target)) for clients in counts for target in TARGETS]
