@@ -1,4 +1,5 @@
-//! Rows that a scan may give, nearest first as far as their bounds tell.
+//! Rows that a scan may give, nearest first as far as their bounds tell. Where this speaks of bounds it means keys: a row
+//! may be put a little ahead of its bound.
 //!
 //! Of the thousands of rows in the lists that a scan reads, dozens are ever looked at again. So blocks are put away whole,
 //! and when the next row is asked for, those up to a horizon are taken out of them into a heap; later, when the heap is
@@ -49,6 +50,8 @@ const IN_TABLE: u32 = NONE - 1;
 pub struct Candidate {
     /// Below its distance, in the units of the operator.
     pub bound: f32,
+    /// Its place in the order: the bound, or less.
+    key: f32,
     /// Which of the scan's lists it is in.
     pub list: u32,
     block: u32,
@@ -58,20 +61,27 @@ pub struct Candidate {
     at: u16,
 }
 
-const _: () = assert!(size_of::<Candidate>() == 20);
+const _: () = assert!(size_of::<Candidate>() == 24);
 
 impl Candidate {
     /// A row with the bound of its whole code.
     #[inline]
     pub fn whole(bound: f32, tid: Tid, list: u32) -> Candidate {
-        Candidate { bound, list, block: tid.block, page: NONE, offset: tid.offset, at: 0 }
+        let Tid { block, offset } = tid;
+        Candidate { bound, key: bound, list, block, page: NONE, offset, at: 0 }
     }
 
     /// A row with the bound of its first bits.
     #[inline]
     pub fn packed(bound: f32, tid: Tid, list: u32, place: Packed) -> Candidate {
-        let Packed { page, at } = place;
-        Candidate { bound, list, block: tid.block, page, offset: tid.offset, at }
+        let (Packed { page, at }, Tid { block, offset }) = (place, tid);
+        Candidate { bound, key: bound, list, block, page, offset, at }
+    }
+
+    /// The same, its turn by `margin` earlier than its bound says.
+    #[inline]
+    pub fn ahead(self, margin: f32) -> Candidate {
+        Candidate { key: self.bound - margin, ..self }
     }
 
     /// A row whose bound is likely, and whose distance is to be had from the table.
@@ -110,11 +120,11 @@ impl PartialOrd for Candidate {
 }
 
 impl Ord for Candidate {
-    /// The greatest is the one with the least bound, so that a heap gives it first; of equals, the one lower in the
+    /// The greatest is the one whose turn is next, so that a heap gives it first; of equals, the one lower in the
     /// table.
     fn cmp(&self, other: &Candidate) -> Ordering {
         let place = |c: &Candidate| (c.block, c.offset);
-        other.bound.total_cmp(&self.bound).then_with(|| place(other).cmp(&place(self)))
+        other.key.total_cmp(&self.key).then_with(|| place(other).cmp(&place(self)))
     }
 }
 
@@ -154,7 +164,7 @@ struct Block {
 
 /// The candidates of a scan.
 pub struct Queue {
-    /// All with bounds up to the horizon.
+    /// All with keys up to the horizon.
     near: BinaryHeap<Candidate>,
     /// Those beyond that are not in a block.
     far: Vec<Candidate>,
@@ -185,7 +195,7 @@ impl Queue {
     /// Adds a row, or puts it back with a better bound.
     #[inline]
     pub fn add(&mut self, candidate: Candidate) {
-        if candidate.bound > self.horizon {
+        if candidate.key > self.horizon {
             self.far.push(candidate);
         } else {
             self.near.push(candidate);
@@ -214,7 +224,7 @@ impl Queue {
         self.blocks.retain(|block| block.list != list);
     }
 
-    /// Takes out the row with the least bound.
+    /// Takes out the row whose turn is next.
     pub fn pop(&mut self) -> Option<Candidate> {
         self.near.pop()
     }
@@ -234,7 +244,7 @@ impl Queue {
     fn look_further(&mut self) {
         // At least as many rows as columns are below the horizon, and not many more.
         let columns = self.blocks.iter().flat_map(|block| block.least);
-        let bounds = columns.chain(self.far.iter().map(|candidate| candidate.bound));
+        let bounds = columns.chain(self.far.iter().map(|candidate| candidate.key));
         let mut least: Vec<f32> = bounds.filter(|&bound| bound < f32::INFINITY).collect();
         let horizon = match self.batch.min(least.len()) {
             0 => f32::INFINITY,
@@ -243,7 +253,7 @@ impl Queue {
         self.horizon = horizon;
         self.batch *= 2;
         let mut nearest = std::mem::take(&mut self.near).into_vec();
-        nearest.extend(self.far.extract_if(.., |candidate| candidate.bound <= horizon));
+        nearest.extend(self.far.extract_if(.., |candidate| candidate.key <= horizon));
         for block in &mut self.blocks {
             if block.least.iter().any(|&least| least <= horizon) {
                 block.take(horizon, &mut nearest);
