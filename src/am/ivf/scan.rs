@@ -16,11 +16,10 @@ use pgrx::prelude::*;
 use super::candidates::{self, Candidate, Found, Queue, Rest};
 use super::exact::Exact;
 use super::index::{self, Opened};
-use super::list::{Head, Reader, Stale, head_of};
+use super::list::{Head, Reader, Stale};
 use super::options::{self, Rerank};
-use super::page::{
-    BLOCK_ROWS, Entry, Kind, NONE, Packed, ROW_TID_BYTES, TAPE_HEAD_BYTES, block_tid, continued,
-};
+use super::packed::{prefetch_code, with_code};
+use super::page::{BLOCK_ROWS, Entry, Kind, NONE, ROW_TID_BYTES, block_tid};
 use super::route::{self, Router};
 use crate::am::stats::{About, Breadth, Stats};
 use crate::am::{scan as common, vectors};
@@ -576,7 +575,8 @@ impl Work {
         let mut bound = f64::NEG_INFINITY;
         // SAFETY: the index is open for the scan, and no lock is held.
         let reader = unsafe { Reader::guessing(relation, &self.opened.recent) };
-        with_code(reader, packed, listed, (at.page, at.at.into()), |block, row, ex| {
+        let run = (listed.list, listed.stamp);
+        with_code(reader, packed, run, (at.page, at.at.into()), |block, row, ex| {
             let block = &block[info.layout.block_code_at()..];
             bound = info.coder.score_packed(wanted, (query, list_query), block, row, ex);
         })
@@ -585,81 +585,8 @@ impl Work {
     }
 }
 
-/// Has the processor fetch the remaining bits of a packed row, which will be asked for soon.
-fn prefetch_code(opened: &Opened, at: candidates::Packed) {
-    let Some(packed) = &opened.info.layout.packed else { return };
-    let (Some(ex), Some((page, place))) = (packed.ex, packed.ex_place(at.at.into())) else {
-        return;
-    };
-    if page < packed.ex_refs()
-        && let Some(block) = opened.recent.peek(at.page, Packed::ex_ref_at(page))
-    {
-        opened.recent.prefetch(block, 0..TAPE_HEAD_BYTES);
-        opened.recent.prefetch(block, ex.range(place));
-    }
-}
-
 /// A bound as candidates keep it. Where the executor compares it with the distance, it is rounded down.
 fn below(bound: f64, exact: bool) -> f32 {
     let near = bound as f32;
     if exact || f64::from(near) <= bound { near } else { near.next_down() }
-}
-
-/// Calls `each` with the block of a packed row, the row's place in it and its ex code. The page of blocks is locked
-/// before its ex page: the lock order.
-fn with_code(
-    reader: Reader<'_>,
-    packed: &Packed,
-    listed: &Listed,
-    (page, at): (u32, usize),
-    each: impl FnOnce(&[u8], usize, &[u8]),
-) -> Result<(), Stale> {
-    let (item, row) = (at / BLOCK_ROWS, at % BLOCK_ROWS);
-    let (list, stamp) = (listed.list, listed.stamp);
-    // All that is needed, where items have one page.
-    let ex_at =
-        packed.ex_place(at).filter(|_| packed.ex.is_some_and(|ex| ex.pages_per_item() == 1));
-    let (guard, head, ex_guard) = reader.read_pair(Kind::Blocks, list, (page, stamp), |page| {
-        ex_at.map(|(at, _)| packed.ex_ref(page, at)).filter(|&block| block != NONE)
-    })?;
-    let mut copy = Vec::new();
-    let block = if packed.blocks.pages_per_item() == 1 {
-        packed.blocks.item(guard.page(), item)
-    } else {
-        copy.extend_from_slice(packed.blocks.item(guard.page(), 0));
-        let mut next = (head.next, head.next_stamp);
-        for part in 1..packed.blocks.pages_per_item() {
-            if next.0 == NONE {
-                return Err(Stale);
-            }
-            let (guard, head) = reader.read(Kind::Blocks, list, next)?;
-            copy.extend_from_slice(continued(guard.page(), packed.blocks.part(part).len()));
-            next = (head.next, head.next_stamp);
-        }
-        &copy[..]
-    };
-    let (Some(ex), Some((at, place))) = (packed.ex, packed.ex_place(at)) else {
-        each(block, row, &[]);
-        return Ok(());
-    };
-    let ex_page = |at| match packed.ex_ref(guard.page(), at) {
-        NONE => Err(Stale),
-        page => reader.read(Kind::Ex, list, (page, stamp)),
-    };
-    let ex_guard = match ex_guard {
-        Some(guard) if head_of(guard.page(), Kind::Ex, (list, stamp)).is_some() => guard,
-        Some(_) => return Err(Stale),
-        None => ex_page(at)?.0,
-    };
-    if ex.pages_per_item() == 1 {
-        each(block, row, ex.item(ex_guard.page(), place));
-        return Ok(());
-    }
-    let mut code = ex.item(ex_guard.page(), 0).to_vec();
-    for part in 1..ex.pages_per_item() {
-        let (guard, _) = ex_page(at + part)?;
-        code.extend_from_slice(continued(guard.page(), ex.part(part).len()));
-    }
-    each(block, row, &code);
-    Ok(())
 }
