@@ -22,6 +22,11 @@ impl<T> Remembered<T> {
         self.0.borrow().get(&build_id).cloned()
     }
 
+    /// Calls `each` for what is remembered of every index.
+    pub fn for_each(&self, each: impl Fn(&T)) {
+        self.0.borrow().values().for_each(|known| each(known));
+    }
+
     /// Remembers an index.
     pub fn put(&self, build_id: u64, info: &Rc<T>) {
         let mut known = self.0.borrow_mut();

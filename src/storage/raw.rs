@@ -12,7 +12,8 @@ use super::buffer::page_of;
 use super::corrupt;
 use super::page::{CONTENT_BYTES, HEADER_BYTES, PAGE_BYTES, Page};
 
-/// The server functions. All are called inside `pg_guard_ffi_boundary`, with frames in between that own nothing.
+/// The server functions. All but the last two are called inside `pg_guard_ffi_boundary`, with frames in between that own
+/// nothing; those raise an error only for a buffer that is not pinned, or not locked.
 mod server {
     use pgrx::pg_sys::{Buffer, Relation};
     #[allow(clashing_extern_declarations)]

@@ -1,5 +1,4 @@
-//! Rows that a scan may give, nearest first as far as their bounds tell. Where this speaks of bounds it means keys: a row
-//! may be put a little ahead of its bound.
+//! Rows that a scan may give, nearest first as far as their bounds tell.
 //!
 //! Of the thousands of rows in the lists that a scan reads, dozens are ever looked at again. So blocks are put away whole,
 //! and when the next row is asked for, those up to a horizon are taken out of them into a heap; later, when the heap is
@@ -14,12 +13,14 @@ use crate::storage::Tid;
 
 /// Rows taken into the heap the first time, about; each further time twice as many.
 const FIRST: usize = 64;
+/// When so many rows lie unordered, the farther ones are moved out of the way.
+const MANY: usize = 512;
 /// Buffers kept for the next scan have room for no more than so many blocks.
 const MAX_KEPT: usize = 1 << 12;
 
 thread_local! {
-    /// A buffer of the scan before. Allocating one anew costs more than filling it.
-    static KEPT: RefCell<Vec<Block>> = RefCell::default();
+    /// Buffers of the scan before. Allocating them anew costs more than filling them.
+    static KEPT: RefCell<(Vec<Block>, Vec<Candidate>)> = RefCell::default();
 }
 
 /// Where the rest of a packed row's code is to be found.
@@ -50,8 +51,6 @@ const IN_TABLE: u32 = NONE - 1;
 pub struct Candidate {
     /// Below its distance, in the units of the operator.
     pub bound: f32,
-    /// Its place in the order: the bound, or less.
-    key: f32,
     /// Which of the scan's lists it is in.
     pub list: u32,
     block: u32,
@@ -61,27 +60,21 @@ pub struct Candidate {
     at: u16,
 }
 
-const _: () = assert!(size_of::<Candidate>() == 24);
+const _: () = assert!(size_of::<Candidate>() == 20);
 
 impl Candidate {
     /// A row with the bound of its whole code.
     #[inline]
     pub fn whole(bound: f32, tid: Tid, list: u32) -> Candidate {
         let Tid { block, offset } = tid;
-        Candidate { bound, key: bound, list, block, page: NONE, offset, at: 0 }
+        Candidate { bound, list, block, page: NONE, offset, at: 0 }
     }
 
     /// A row with the bound of its first bits.
     #[inline]
     pub fn packed(bound: f32, tid: Tid, list: u32, place: Packed) -> Candidate {
         let (Packed { page, at }, Tid { block, offset }) = (place, tid);
-        Candidate { bound, key: bound, list, block, page, offset, at }
-    }
-
-    /// The same, its turn by `margin` earlier than its bound says.
-    #[inline]
-    pub fn ahead(self, margin: f32) -> Candidate {
-        Candidate { key: self.bound - margin, ..self }
+        Candidate { bound, list, block, page, offset, at }
     }
 
     /// A row whose bound is likely, and whose distance is to be had from the table.
@@ -120,11 +113,11 @@ impl PartialOrd for Candidate {
 }
 
 impl Ord for Candidate {
-    /// The greatest is the one whose turn is next, so that a heap gives it first; of equals, the one lower in the
+    /// The greatest is the one with the least bound, so that a heap gives it first; of equals, the one lower in the
     /// table.
     fn cmp(&self, other: &Candidate) -> Ordering {
         let place = |c: &Candidate| (c.block, c.offset);
-        other.key.total_cmp(&self.key).then_with(|| place(other).cmp(&place(self)))
+        other.bound.total_cmp(&self.bound).then_with(|| place(other).cmp(&place(self)))
     }
 }
 
@@ -164,29 +157,44 @@ struct Block {
 
 /// The candidates of a scan.
 pub struct Queue {
-    /// All with keys up to the horizon.
+    /// Of those with bounds up to the horizon, what can be given.
+    ready: BinaryHeap<Candidate>,
+    /// Of those, what is to be looked at again.
     near: BinaryHeap<Candidate>,
-    /// Those beyond that are not in a block.
+    /// Those from there to the limit that are not in a block.
+    rest: Vec<Candidate>,
+    /// Those beyond the limit that are not in a block.
     far: Vec<Candidate>,
-    /// Those beyond that are.
+    /// Those beyond the horizon that are.
     blocks: Vec<Block>,
     horizon: f32,
+    limit: f32,
     batch: usize,
 }
 
 impl Default for Queue {
     fn default() -> Queue {
-        let blocks = KEPT.with_borrow_mut(std::mem::take);
-        let (near, far, horizon) = (BinaryHeap::new(), Vec::new(), f32::NEG_INFINITY);
-        Queue { near, far, blocks, horizon, batch: FIRST }
+        let (blocks, far) = KEPT.with_borrow_mut(std::mem::take);
+        Queue {
+            ready: BinaryHeap::new(),
+            near: BinaryHeap::new(),
+            rest: Vec::new(),
+            far,
+            blocks,
+            horizon: f32::NEG_INFINITY,
+            limit: f32::INFINITY,
+            batch: FIRST,
+        }
     }
 }
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        if self.blocks.capacity() <= MAX_KEPT {
+        if self.blocks.capacity() <= MAX_KEPT && self.far.capacity() <= MAX_KEPT * BLOCK_ROWS {
             self.blocks.clear();
-            KEPT.with_borrow_mut(|kept| std::mem::swap(kept, &mut self.blocks));
+            self.far.clear();
+            let kept = (std::mem::take(&mut self.blocks), std::mem::take(&mut self.far));
+            KEPT.set(kept);
         }
     }
 }
@@ -195,8 +203,15 @@ impl Queue {
     /// Adds a row, or puts it back with a better bound.
     #[inline]
     pub fn add(&mut self, candidate: Candidate) {
-        if candidate.key > self.horizon {
+        if candidate.bound > self.limit {
             self.far.push(candidate);
+        } else if candidate.bound > self.horizon {
+            self.rest.push(candidate);
+            if self.rest.len() >= MANY.max(4 * self.batch) {
+                self.tighten();
+            }
+        } else if candidate.rest() == Rest::Nothing {
+            self.ready.push(candidate);
         } else {
             self.near.push(candidate);
         }
@@ -208,65 +223,102 @@ impl Queue {
         let Found { tids, list, page, place } = block;
         let Ok(tids) = tids.try_into() else { return };
         let (least, place) = ([f32::INFINITY; COLUMNS], place as u32);
-        let mut rest = Block { bounds: *bounds, least, tids, list, page, place };
-        rest.leave_out_what_is_none();
-        rest.find_least();
-        if rest.least.iter().any(|&least| least <= self.horizon) {
-            rest.take(self.horizon, &mut self.near);
+        let mut block = Block { bounds: *bounds, least, tids, list, page, place };
+        block.leave_out_what_is_none();
+        block.find_least();
+        if block.has_up_to(self.horizon) {
+            block.take(self.horizon, &mut self.near);
         }
-        self.blocks.push(rest);
+        self.blocks.push(block);
     }
 
     /// Forgets the rows of a list.
     pub fn forget(&mut self, list: u32) {
+        self.ready.retain(|candidate| candidate.list != list);
         self.near.retain(|candidate| candidate.list != list);
+        self.rest.retain(|candidate| candidate.list != list);
         self.far.retain(|candidate| candidate.list != list);
         self.blocks.retain(|block| block.list != list);
     }
 
-    /// Takes out the row whose turn is next.
-    pub fn pop(&mut self) -> Option<Candidate> {
-        self.near.pop()
+    /// Takes out the row with the least bound. What can be given comes first even if its bound is by up to `margin` more
+    /// than that of something to be looked at.
+    #[inline]
+    pub fn pop(&mut self, margin: f32) -> Option<Candidate> {
+        let is_ready = match (self.ready.peek(), self.near.peek()) {
+            (Some(ready), Some(near)) => ready.bound - margin <= near.bound,
+            (ready, _) => ready.is_some(),
+        };
+        if is_ready { self.ready.pop() } else { self.near.pop() }
     }
 
-    /// When there is nothing to take out, takes the nearest of the others into the heap. Returns those that it took.
+    /// When there is nothing to take out, makes the nearest of the others ready for it. Returns those of them that are to
+    /// be looked at again.
     pub fn refill(&mut self) -> &[Candidate] {
-        if !self.near.is_empty() {
+        if !(self.near.is_empty() && self.ready.is_empty()) {
             return &[];
         }
-        while self.near.is_empty() && !(self.far.is_empty() && self.blocks.is_empty()) {
+        while self.near.is_empty() && self.ready.is_empty() && !self.is_empty() {
             self.look_further();
         }
         self.near.as_slice()
     }
 
+    /// Whether there is nothing beyond the horizon.
+    fn is_empty(&self) -> bool {
+        self.rest.is_empty() && self.far.is_empty() && self.blocks.is_empty()
+    }
+
+    /// Keeps the nearer half of the rest and moves the others away.
+    #[cold]
+    fn tighten(&mut self) {
+        let middle = self.rest.len() / 2;
+        let by_bound = |a: &Candidate, b: &Candidate| a.bound.total_cmp(&b.bound);
+        self.limit = self.rest.select_nth_unstable_by(middle, by_bound).1.bound;
+        self.far.extend(self.rest.drain(middle + 1..));
+    }
+
     #[cold]
     fn look_further(&mut self) {
+        if self.rest.is_empty() && !self.blocks.iter().any(|block| block.has_up_to(self.limit)) {
+            std::mem::swap(&mut self.rest, &mut self.far);
+            self.limit = f32::INFINITY;
+        }
         // At least as many rows as columns are below the horizon, and not many more.
         let columns = self.blocks.iter().flat_map(|block| block.least);
-        let bounds = columns.chain(self.far.iter().map(|candidate| candidate.key));
+        let bounds = columns.chain(self.rest.iter().map(|candidate| candidate.bound));
         let mut least: Vec<f32> = bounds.filter(|&bound| bound < f32::INFINITY).collect();
         let horizon = match self.batch.min(least.len()) {
             0 => f32::INFINITY,
             count => *least.select_nth_unstable_by(count - 1, f32::total_cmp).1,
         };
+        let horizon = horizon.min(self.limit);
         self.horizon = horizon;
-        self.batch *= 2;
-        let mut nearest = std::mem::take(&mut self.near).into_vec();
-        nearest.extend(self.far.extract_if(.., |candidate| candidate.key <= horizon));
-        for block in &mut self.blocks {
-            if block.least.iter().any(|&least| least <= horizon) {
-                block.take(horizon, &mut nearest);
+        self.batch = self.batch.saturating_mul(2);
+        let mut near = std::mem::take(&mut self.near).into_vec();
+        for candidate in self.rest.extract_if(.., |candidate| candidate.bound <= horizon) {
+            match candidate.rest() {
+                Rest::Nothing => self.ready.push(candidate),
+                _ => near.push(candidate),
             }
+        }
+        for block in self.blocks.iter_mut().filter(|block| block.has_up_to(horizon)) {
+            block.take(horizon, &mut near);
         }
         if horizon == f32::INFINITY {
             self.blocks.clear();
         }
-        self.near = BinaryHeap::from(nearest);
+        self.near = BinaryHeap::from(near);
     }
 }
 
 impl Block {
+    /// Whether a row has a bound up to this.
+    #[inline]
+    fn has_up_to(&self, bound: f32) -> bool {
+        self.least.iter().any(|&least| least <= bound)
+    }
+
     /// Sees to places at the end in which no row is.
     #[inline]
     fn leave_out_what_is_none(&mut self) {

@@ -1,20 +1,28 @@
 //! The centroids of an index as a backend keeps them from scan to scan: choosing lists looks at hundreds of them, and
 //! pinning their pages would take longer than the distances.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use pgrx::pg_sys;
 
-use super::index::Opened;
-use super::list::{self, Head};
+use super::index::{self, Opened};
+use super::list::{Head, Reader};
 use super::page::{CentroidHead, GroupHead, Kind, SPLIT_LIST, centroid};
 use crate::storage::corrupt;
 
 /// Centroids of one index are kept if they take no more bytes than this. Of larger ones the pages are read, and only
 /// those of the groups near a query.
 const MAX_BYTES: usize = 16 << 20;
+/// If those of all indexes would take more than this, all are forgotten.
+const MAX_KEPT_BYTES: usize = 64 << 20;
+
+thread_local! {
+    /// What the centroids of all indexes take.
+    static KEPT_BYTES: Cell<usize> = const { Cell::new(0) };
+}
 
 /// The centroids that an index had when it had so many lists. Only a split changes them, and adds lists.
 pub struct Centroids {
@@ -26,6 +34,15 @@ pub struct Centroids {
     members: Rows<CentroidHead>,
     /// The place of each list's centroid in `members`.
     places: Vec<u32>,
+    /// What this counts for in [`KEPT_BYTES`].
+    bytes: usize,
+}
+
+impl Drop for Centroids {
+    fn drop(&mut self) {
+        // At the end of the backend the counter may be gone before.
+        let _ = KEPT_BYTES.try_with(|kept| kept.set(kept.get() - self.bytes));
+    }
 }
 
 /// Centroids, one after the other, and what precedes each on its page.
@@ -41,46 +58,46 @@ impl<H> Default for Rows<H> {
 }
 
 impl Centroids {
-    /// Those of an open index, from memory if it has as many lists as when they were read. Nothing if they are too many
-    /// to be kept.
+    /// Those of an open index, from memory if it has as many lists as when they were read, or newer ones. Nothing if they
+    /// are too many to be kept.
     ///
     /// # Safety
     /// `relation` is the open index; the caller holds no lock on its pages.
     pub unsafe fn of(relation: pg_sys::Relation, opened: &Opened) -> Option<Rc<Centroids>> {
         let bytes = opened.meta.lists as usize * opened.info.coder.placed_dims() * size_of::<f16>();
         if bytes > MAX_BYTES {
+            opened.centroids.take();
             return None;
         }
-        let mut kept = opened.centroids.borrow_mut();
-        if kept.as_ref().is_none_or(|kept| kept.lists != opened.meta.lists) {
+        if opened.centroids.borrow().as_ref().is_none_or(|kept| kept.lists < opened.meta.lists) {
+            opened.centroids.take();
+            if KEPT_BYTES.get() + bytes > MAX_KEPT_BYTES {
+                index::forget_centroids();
+            }
             // SAFETY: as the caller promises.
-            *kept = Some(Rc::new(unsafe { Centroids::read(relation, opened) }));
+            let read = Rc::new(unsafe { Centroids::read(relation, opened) });
+            opened.centroids.replace(Some(read));
         }
-        kept.clone()
+        opened.centroids.borrow().clone()
     }
 
     unsafe fn read(relation: pg_sys::Relation, opened: &Opened) -> Centroids {
         let (layout, dims) = (&opened.info.layout, opened.info.coder.placed_dims());
+        // SAFETY: as the caller promises.
+        let reader = unsafe { Reader::guessing(relation, &opened.recent) };
         let mut groups = Rows::default();
         let head = Head { kind: Kind::Groups, owner: 0, block: opened.meta.group_head, stamp: 0 };
-        // SAFETY: as the caller promises.
-        let mut walked = unsafe {
-            list::for_each_item(relation, head, &layout.groups, |item| {
-                take::<GroupHead>(item.bytes, dims, &mut groups)
-            })
-        };
+        let mut walked = reader.for_each_item(head, &layout.groups, |item| {
+            take::<GroupHead>(item.bytes, dims, &mut groups)
+        });
         let (mut members, mut starts) = (Rows::<CentroidHead>::default(), Vec::new());
         for (owner, group) in groups.heads.iter().enumerate() {
             starts.push(members.heads.len());
             let (kind, owner) = (Kind::Centroids, owner as u32);
             let head = Head { kind, owner, block: group.centroids, stamp: 0 };
-            // SAFETY: as the caller promises.
-            let group = unsafe {
-                list::for_each_item(relation, head, &layout.centroids, |item| {
-                    take(item.bytes, dims, &mut members)
-                })
-            };
-            walked = walked.and(group);
+            walked = walked.and(reader.for_each_item(head, &layout.centroids, |item| {
+                take(item.bytes, dims, &mut members)
+            }));
         }
         if walked.is_err() || groups.heads.is_empty() {
             corrupt(relation, opened.meta.group_head, "not the centroids of an ivf index");
@@ -93,7 +110,9 @@ impl Centroids {
                 *place = at as u32;
             }
         }
-        Centroids { lists, dims, groups, starts, members, places }
+        let bytes = size_of_val(&groups.numbers[..]) + size_of_val(&members.numbers[..]);
+        KEPT_BYTES.set(KEPT_BYTES.get() + bytes);
+        Centroids { lists, dims, groups, starts, members, places, bytes }
     }
 
     /// The groups, and their centroids one after the other.

@@ -82,6 +82,11 @@ pub unsafe fn open(relation: pg_sys::Relation) -> Opened {
     Opened { info, recent, centroids, meta, entry_blocks }
 }
 
+/// Forgets the centroids of all indexes. Scans under way keep theirs.
+pub fn forget_centroids() {
+    OPENED.with(|opened| opened.for_each(|known| drop(known.centroids.take())));
+}
+
 impl IndexInfo {
     /// What a metapage and the model lead to; nothing if they contradict each other.
     pub fn new(meta: &Meta, model: Vec<f32>) -> Option<IndexInfo> {

@@ -218,7 +218,8 @@ pub unsafe fn encoder_centroid(
 ) {
     // SAFETY: as the caller promises.
     unsafe {
-        if Centroids::of(relation, opened).is_some_and(|kept| kept.numbers(encoder, out)) {
+        // That a list was split since changes nothing about its centroid.
+        if opened.centroids.borrow().as_ref().is_some_and(|kept| kept.numbers(encoder, out)) {
             return;
         }
         let entry = opened.entry(relation, encoder);

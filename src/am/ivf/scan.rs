@@ -98,6 +98,8 @@ const GROWTH: f64 = 1.1;
 const AHEAD_SHARE: f64 = 0.1;
 /// So many lists are chosen before the first of them is read: their entries are next to each other.
 const AT_ONCE: usize = 64;
+/// Of so many candidates the whole code is fetched into the processor's caches when their turn comes near.
+const FETCHED_AHEAD: usize = 128;
 /// How much of a list's first page is fetched into the processor's caches while the list before is scored.
 const AHEAD: std::ops::Range<usize> = 0..4096;
 
@@ -171,7 +173,6 @@ pub unsafe extern "C-unwind" fn amgettuple(
 
 impl Plan {
     unsafe fn new(relation: pg_sys::Relation, opened: &Opened) -> Plan {
-        let lists = opened.meta.lists as usize;
         // SAFETY: the caller holds the index open.
         if unsafe { options::is_flat(relation) } {
             let probes = guc::flat_probes();
@@ -186,7 +187,8 @@ impl Plan {
         let whole = fixed == 0 && target >= 1.0;
         let iterative = guc::ivf_iterative_scan();
         let grows = iterative != IterativeScan::Off;
-        let max_probes = if grows { lists } else { probes };
+        // Lists may be split at any time, and then there are more.
+        let max_probes = if grows { usize::MAX } else { probes };
         let in_order = iterative != IterativeScan::Relaxed;
         Plan { probes, max_probes, grows, in_order, whole }
     }
@@ -285,12 +287,12 @@ impl Work {
                 // SAFETY: the index is open for the scan.
                 unsafe { self.probe(relation, wanted - self.probed) }
             }
-            for candidate in self.candidates.refill() {
+            for candidate in self.candidates.refill().iter().take(FETCHED_AHEAD) {
                 if let Rest::Code(at) = candidate.rest() {
                     prefetch_code(&self.opened, at);
                 }
             }
-            let Some(candidate) = self.candidates.pop() else {
+            let Some(candidate) = self.candidates.pop(self.margin()) else {
                 if self.ended || self.probed >= self.plan.max_probes {
                     return None;
                 }
@@ -349,7 +351,7 @@ impl Work {
                 self.candidates.add(if self.coarse {
                     Candidate::rough(bound, tid, list)
                 } else {
-                    Candidate::whole(bound, tid, list).ahead(self.margin())
+                    Candidate::whole(bound, tid, list)
                 });
             }
         }
@@ -367,7 +369,7 @@ impl Work {
         next.is_some_and(|near| coder.at_centroid(near.distance) < f64::from(bound))
     }
 
-    /// How much earlier than its bound says a row is given. Bounds of first bits are so low that hardly a row is missed; for
+    /// How much before its turn a row is given that could come after others of which only first bits were scored. Bounds of first bits are so low that hardly a row is missed; for
     /// the first rows given, which others are compared with, less is enough.
     fn margin(&self) -> f32 {
         let (sum, count) = self.tightened;
