@@ -1,5 +1,6 @@
 //! The tests that run inside a server.
 
+mod candidates;
 mod hnsw;
 mod ivf;
 mod ivf_build;

@@ -2,7 +2,7 @@
 //! beside this.
 
 mod build;
-mod candidates;
+pub mod candidates;
 mod centroids;
 mod check;
 mod children;
@@ -17,7 +17,7 @@ mod insert;
 mod list;
 pub mod options;
 mod pack;
-pub mod packed;
+mod packed;
 mod page;
 mod plan;
 mod repack;

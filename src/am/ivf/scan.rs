@@ -369,11 +369,12 @@ impl Work {
         next.is_some_and(|near| coder.at_centroid(near.distance) < f64::from(bound))
     }
 
-    /// How much before its turn a row is given that could come after others of which only first bits were scored. Bounds of first bits are so low that hardly a row is missed; for
-    /// the first rows given, which others are compared with, less is enough.
+    /// How much before its turn a row may be given, while there are others of which only first bits were scored. Bounds of
+    /// first bits are so low that hardly a row is missed; for the first rows of many, less is enough. Not where whole codes
+    /// are coarse themselves: rows would often come too late.
     fn margin(&self) -> f32 {
         let (sum, count) = self.tightened;
-        if self.given >= GROWS_AFTER || self.plan.whole || count == 0.0 {
+        if self.given >= GROWS_AFTER || self.coarse || self.plan.whole || count == 0.0 {
             return 0.0;
         }
         let margin = AHEAD_SHARE * sum / count;
