@@ -96,33 +96,37 @@ pub unsafe fn without_order(path: *mut pg_sys::IndexPath) -> Option<Estimate> {
     Some(Estimate::NEVER)
 }
 
-/// The cost of reading a share of the index before the first row comes out.
+/// The cost of reading a share of the index before the first row comes out, and of all of it. `sequential` is the share of
+/// the pages that are read one after the other; the server's estimate takes all for scattered.
 ///
 /// # Safety
 /// `path` is valid, and `costs` are of the [`whole`] index.
-pub unsafe fn startup(
+pub unsafe fn startup_and_total(
     path: *mut pg_sys::IndexPath,
     costs: &pg_sys::GenericCosts,
     share: f64,
-) -> f64 {
-    let mut startup = costs.indexTotalCost * share;
-    let visited_pages = costs.numIndexPages * share;
+    sequential: f64,
+) -> (f64, f64) {
+    let mut seq_page_cost = 0.0;
     // SAFETY: as the caller promises.
-    unsafe {
+    let heap_pages = unsafe {
         let info = (*path).indexinfo;
-        let heap_pages = f64::from((*(*info).rel).pages);
-        if visited_pages > heap_pages && share < 0.5 {
-            // Vectors out of line are not among the heap's pages, so a sequential scan looks cheaper than it is:
-            // charge the index no more than it would.
-            let mut seq_page_cost = 0.0;
-            pg_sys::get_tablespace_page_costs(
-                (*info).reltablespace,
-                std::ptr::null_mut(),
-                &raw mut seq_page_cost,
-            );
-            startup -= visited_pages * (costs.spc_random_page_cost - seq_page_cost);
-            startup -= (visited_pages - heap_pages) * seq_page_cost;
-        }
+        pg_sys::get_tablespace_page_costs(
+            (*info).reltablespace,
+            std::ptr::null_mut(),
+            &raw mut seq_page_cost,
+        );
+        f64::from((*(*info).rel).pages)
+    };
+    let saved = costs.spc_random_page_cost - seq_page_cost;
+    let total = costs.indexTotalCost - sequential * costs.numIndexPages * saved;
+    let mut startup = total * share;
+    let visited_pages = costs.numIndexPages * share;
+    if visited_pages > heap_pages && share < 0.5 {
+        // Vectors out of line are not among the heap's pages, so a sequential scan looks cheaper than it is: charge the
+        // index no more than it would.
+        startup -= (1.0 - sequential) * visited_pages * saved;
+        startup -= (visited_pages - heap_pages) * seq_page_cost;
     }
-    startup
+    (startup, total)
 }

@@ -5,6 +5,8 @@ use std::ffi::c_void;
 use leanstack_core::quantize::Value;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
 
 use crate::error::unwrap;
 use crate::storage::Tid;
@@ -72,6 +74,9 @@ unsafe extern "C-unwind" fn row_callback(
     }
 }
 
+/// Seed of the choice of blocks: builds of one table are alike.
+const SAMPLE_SEED: u64 = 1;
+
 impl Source {
     /// Goes through all rows that a build would index, reporting progress. Gives how many rows the table has.
     ///
@@ -94,8 +99,9 @@ impl Source {
         }
     }
 
-    /// Goes through the rows that a build would index in at most `count` blocks spread over the table. Gives the share
-    /// of the blocks that this is.
+    /// Goes through the rows that a build would index in at most `count` blocks spread over the table: of as many ranges
+    /// one block each, drawn at random, since rows may repeat themselves at a regular distance. Gives the share of the
+    /// blocks that this is.
     ///
     /// # Safety
     /// As for [`Source::scan`].
@@ -107,8 +113,10 @@ impl Source {
             let blocks = pg_sys::RelationGetNumberOfBlocksInFork(self.heap, main);
             let step = blocks.div_ceil(count).max(1);
             let Some(scan) = (*(*self.heap).rd_tableam).index_build_range_scan else { return 1.0 };
-            for block in (0..blocks).step_by(step as usize) {
+            let mut random = SmallRng::seed_from_u64(SAMPLE_SEED);
+            for start in (0..blocks).step_by(step as usize) {
                 pgrx::check_for_interrupts!();
+                let block = start + random.random_range(0..step.min(blocks - start));
                 scan(
                     self.heap,
                     self.index,

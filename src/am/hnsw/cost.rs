@@ -54,8 +54,8 @@ unsafe fn estimate(
         };
         // Each row that comes out had the links of its node followed, which a selective filter has to pay for.
         let expansion = 2.0 * m * pg_sys::cpu_operator_cost;
-        let startup = cost::startup(path, &costs, share) + expansion * ef.min(tuples);
-        Estimate::new(&costs, startup, costs.indexTotalCost + expansion * tuples)
+        let (startup, total) = cost::startup_and_total(path, &costs, share, 0.0);
+        Estimate::new(&costs, startup + expansion * ef.min(tuples), total + expansion * tuples)
     }
 }
 

@@ -6,6 +6,10 @@ use pgrx::prelude::*;
 use super::{index, scan};
 use crate::am::cost::{self, Estimate};
 
+/// The share of pages that follow the one read before: a list is written in one piece, and the lists that a scan reads are
+/// anywhere.
+const SEQUENTIAL: f64 = 0.5;
+
 /// Estimates a scan.
 #[pg_guard]
 #[allow(clippy::too_many_arguments)]
@@ -43,7 +47,7 @@ unsafe fn estimate(
         let share = (probes as f64 / f64::from(opened.meta.lists.max(1))).min(1.0);
         // Ex pages are read for few of the rows.
         let scanned = share * opened.info.layout.scanned_share();
-        let startup = cost::startup(path, &costs, scanned);
-        Estimate::new(&costs, startup, costs.indexTotalCost)
+        let (startup, total) = cost::startup_and_total(path, &costs, scanned, SEQUENTIAL);
+        Estimate::new(&costs, startup, total)
     }
 }
