@@ -46,8 +46,9 @@ mod tests {
                 let (filled, place) =
                     (self.rng.random_range(0..=BLOCK_ROWS), self.pages as usize % 3);
                 self.pages += 1;
-                for row in 0..BLOCK_ROWS {
-                    bounds[row] = bound(&mut self.rng, self.mode);
+                for (row, slot) in bounds.iter_mut().enumerate() {
+                    let bound = bound(&mut self.rng, self.mode);
+                    *slot = bound;
                     let is_row = row < filled && self.rng.random_bool(0.9);
                     self.rows += u32::from(is_row);
                     let tid = Tid { block: self.rows, offset: is_row.into() };
@@ -55,7 +56,7 @@ mod tests {
                     if is_row {
                         let at = (place * BLOCK_ROWS + row) as u16;
                         let packed = Packed { page: self.pages, at };
-                        self.model.insert(self.rows, (bounds[row], list, Some(packed)));
+                        self.model.insert(self.rows, (bound, list, Some(packed)));
                     }
                 }
                 let found = Found { tids: &tids, list, page: self.pages, place };
