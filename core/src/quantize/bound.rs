@@ -12,10 +12,30 @@ use super::{Codec, Factors, Query, Repr};
 use crate::Metric;
 
 /// Largest relative error of one operation on `f32`, and a little more for products of such.
-const UNIT: f64 = 1.01 * (f32::EPSILON / 2.0) as f64;
+pub(super) const UNIT: f64 = 1.01 * (f32::EPSILON / 2.0) as f64;
 
 /// Smallest positive `f32`: what a product may lose by underflow.
-const TINY: f64 = 1.5e-45;
+pub(super) const TINY: f64 = 1.5e-45;
+
+/// Below what the operator computes for a distance whose square is at least `square`, from `terms` terms. `unit` is the
+/// relative error of the caller's own arithmetic on `f64`.
+pub(super) fn l2_computed(square: f64, terms: f64, unit: f64) -> f64 {
+    let computed = square * (1.0 - (terms + 4.0) * UNIT) - terms * TINY;
+    computed.max(0.0).sqrt() * (1.0 - unit)
+}
+
+/// As [`l2_computed`], for the cosine distance of vectors whose unit vectors are that far apart: half the square is one
+/// minus the cosine. The operator's inner product and norms, each off by a sum's error, leave twice that in the cosine; the
+/// safe range of norms leaves next to nothing to underflow.
+pub(super) fn cosine_computed(square: f64, terms: f64, unit: f64) -> f64 {
+    square * (0.5 - unit) - 2.0 * (terms + 6.0) * UNIT - 1e-10
+}
+
+/// By how much an inner product of `terms` terms may be off as the operator computes it, if `product` is at least the
+/// product of the norms.
+pub(super) fn product_error(product: f64, terms: f64) -> f64 {
+    product * (terms + 4.0) * UNIT + terms * TINY
+}
 
 /// Relative error of a few operations on `f64`.
 const UNIT64: f64 = 1e-14;
@@ -54,8 +74,7 @@ impl Codec {
             score * (terms + 6.0) * UNIT + terms * TINY
         };
         let distance = self.true_distance(q, score - error, f);
-        let computed = distance * distance * (1.0 - (terms + 4.0) * UNIT) - terms * TINY;
-        computed.max(0.0).sqrt() * (1.0 - UNIT64)
+        l2_computed(distance * distance, terms, UNIT64)
     }
 
     fn cosine_bound(&self, q: &Query, score: f64, f: &Factors) -> f64 {
@@ -66,10 +85,7 @@ impl Codec {
             error += (2.0 * (terms + 4.0) + 8.0) * UNIT * (1.0 + f64::from(f.error));
         }
         let distance = self.true_distance(q, score - error, f);
-        // Half the square of the distance is one minus the cosine. The operator's inner product
-        // and norms, each off by a sum's error, leave twice that in the cosine; the safe range of
-        // norms leaves next to nothing to underflow.
-        distance * distance * (0.5 - UNIT64) - 2.0 * (terms + 6.0) * UNIT - 1e-10
+        cosine_computed(distance * distance, terms, UNIT64)
     }
 
     fn inner_product_bound(&self, q: &Query, score: f64, f: &Factors) -> f64 {
@@ -94,8 +110,7 @@ impl Codec {
             } else {
                 product * (terms + 6.0) * UNIT + (terms + 2.0) * TINY
             };
-        let operator = product * (terms + 4.0) * UNIT + terms * TINY;
-        score - (lost + arithmetic + operator) * (1.0 + UNIT64)
+        score - (lost + arithmetic + product_error(product, terms)) * (1.0 + UNIT64)
     }
 
     fn l1_bound(&self, q: &Query, score: f64, f: &Factors) -> f64 {

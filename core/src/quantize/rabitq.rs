@@ -40,8 +40,8 @@ use crate::{Element, Error, Metric};
 
 pub(super) use doubles::DOUBLES;
 pub use planes::MAX_BITS;
-pub(super) use query::relation;
 pub use query::{List, Query};
+pub(super) use query::{UNIT64, relation};
 
 /// The coder of one column.
 #[derive(Clone, Debug)]

@@ -20,18 +20,10 @@
 
 use super::{Product, Shape, Table};
 use crate::quantize::Factors;
+use crate::quantize::bound::{TINY, UNIT, cosine_computed, l2_computed, product_error};
 use crate::quantize::encode::{Directed, ROUNDING, SAFE_SQUARE, rounded_up};
-use crate::quantize::rabitq::{DOUBLES, List, relation};
+use crate::quantize::rabitq::{DOUBLES, List, UNIT64, relation};
 use crate::{Element, Error, Metric};
-
-/// Relative error of one operation on `f32`, and a little more for products of such.
-const UNIT: f64 = 1.01 * (f32::EPSILON / 2.0) as f64;
-
-/// Smallest positive `f32`: what a product may lose by underflow.
-const TINY: f64 = 1.5e-45;
-
-/// Relative error of some operations on `f64` and of a sum of 65,536 numbers.
-const UNIT64: f64 = 1e-11;
 
 /// Numbers of a model before the centers: the number of parts, the spread.
 const MODEL_HEAD: usize = 2;
@@ -268,21 +260,15 @@ impl Relative {
                     // A partial sum of the operator may overflow to either side.
                     return lowest;
                 }
-                let operator = product * (terms + 4.0) * UNIT + terms * TINY;
+                let operator = product_error(product, terms);
                 score - (list.distance * error + rounding + operator) * (1.0 + UNIT64)
             }
             metric => {
                 let decoded = (score - rounding + error * error).max(0.0).sqrt();
                 let distance = decoded * (1.0 - UNIT64) - (error + q.error) * (1.0 + UNIT64);
                 let square = distance.max(0.0) * distance.max(0.0);
-                if metric == Metric::L2 {
-                    let computed = square * (1.0 - (terms + 4.0) * UNIT) - terms * TINY;
-                    computed.max(0.0).sqrt() * (1.0 - UNIT64)
-                } else {
-                    // The operator's inner product and norms, each off by a sum's error, leave twice that in the cosine;
-                    // the safe range of norms leaves next to nothing to underflow.
-                    square * (0.5 - UNIT64) - 2.0 * (terms + 6.0) * UNIT - 1e-10
-                }
+                let computed = if metric == Metric::L2 { l2_computed } else { cosine_computed };
+                computed(square, terms, UNIT64)
             }
         };
         // Infinite errors have made infinities or NaN of it.

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::super::Factors;
+use super::super::bound::{TINY, UNIT, cosine_computed, l2_computed, product_error};
 use super::super::encode::rounded_up;
 use super::super::rotation::GROUP;
 use super::block::Tables;
@@ -11,14 +12,8 @@ use super::{Rabitq, Rotated, multiple, planes};
 use crate::isa::multiversion;
 use crate::{Element, Metric};
 
-/// Relative error of one operation on `f32`, and a little more for products of such.
-const UNIT: f64 = 1.01 * (f32::EPSILON / 2.0) as f64;
-
-/// Smallest positive `f32`: what a product may lose by underflow.
-const TINY: f64 = 1.5e-45;
-
 /// Relative error of some operations on `f64` and of a sum of 65,536 numbers.
-const UNIT64: f64 = 1e-11;
+pub(in crate::quantize) const UNIT64: f64 = 1e-11;
 
 /// The largest integer that a component of a query becomes.
 const TOP: f64 = 127.0 * 256.0;
@@ -223,16 +218,10 @@ impl Query {
         let score = f64::from(score);
         let bound = match self.metric {
             Metric::InnerProduct => self.inner_product_bound(list, score, f),
-            Metric::L2 => {
+            metric => {
                 let distance = self.least_distance(list, score, f);
-                let square = distance * distance * (1.0 - (self.dims + 4.0) * UNIT);
-                (square - self.dims * TINY).max(0.0).sqrt() * (1.0 - UNIT64)
-            }
-            _ => {
-                let distance = self.least_distance(list, score, f);
-                // The operator's inner product and norms, each off by a sum's error, leave twice
-                // that in the cosine; the safe range of norms leaves next to nothing to underflow.
-                distance * distance * (0.5 - UNIT64) - 2.0 * (self.dims + 6.0) * UNIT - 1e-10
+                let computed = if metric == Metric::L2 { l2_computed } else { cosine_computed };
+                computed(distance * distance, self.dims, UNIT64)
             }
         };
         // Infinite errors have made infinities or NaN of it.
@@ -276,7 +265,7 @@ impl Query {
         let rounding = (score.abs() * 2.0 + f64::from(f.bias).abs()) * UNIT
             + (list.base.abs() + product) * UNIT64
             + 2.0 * TINY;
-        let operator = product * (self.dims + 4.0) * UNIT + self.dims * TINY;
+        let operator = product_error(product, self.dims);
         score - (lost + rounding + operator) * (1.0 + UNIT64)
     }
 
