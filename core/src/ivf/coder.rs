@@ -264,11 +264,7 @@ impl Coder {
     pub fn place(&self, v: Value<'_>, out: &mut Vec<f32>) -> bool {
         if let Kind::Rabitq(rabitq) = &self.kind {
             let mut rotated = Rotated { components: std::mem::take(out), ..Rotated::default() };
-            let placed = match v {
-                Value::F32(x) => rabitq.rotate(x, &mut rotated),
-                Value::F16(x) => rabitq.rotate(x, &mut rotated),
-                _ => panic!("a RaBitQ code of a vector of another type"),
-            };
+            let placed = rotate(rabitq, v, &mut rotated);
             *out = rotated.components;
             return placed;
         }
@@ -425,38 +421,35 @@ impl Coder {
     /// # Panics
     /// If it is not of the type and dimensions that the coder is for.
     pub fn query(&self, v: Value<'_>) -> Query {
-        if let Kind::Rabitq(rabitq) = &self.kind {
-            let mut rotated = Rotated::default();
-            let can = match v {
-                Value::F32(x) => rabitq.rotate(x, &mut rotated),
-                Value::F16(x) => rabitq.rotate(x, &mut rotated),
-                _ => panic!("a query on RaBitQ codes with a vector of another type"),
-            };
-            let body = Body::Rabitq(Box::new(rabitq.query_of(&rotated)));
-            let mut placed = rotated.components;
-            if !can {
+        let placed = || {
+            let mut placed = Vec::new();
+            if !self.place(v, &mut placed) {
                 placed.fill(0.0);
             }
-            return Query { placed, body };
-        }
-        let mut placed = Vec::new();
-        if !self.place(v, &mut placed) {
-            placed.fill(0.0);
-        }
-        let body = match (&self.kind, v) {
-            (Kind::Plain(codec), _) => Body::Plain(codec.query(v)),
-            (Kind::Product(relative), Value::F32(x)) => {
-                Body::Product(Box::new(relative.query(x, &placed)))
-            }
-            (Kind::Product(relative), Value::F16(x)) => {
-                Body::Product(Box::new(relative.query(x, &placed)))
-            }
-            (Kind::Product(_), _) => {
-                panic!("a query on product codes with a vector of another type")
-            }
-            (Kind::Rabitq(_), _) => unreachable!("seen to above"),
+            placed
         };
-        Query { placed, body }
+        match &self.kind {
+            Kind::Plain(codec) => Query { placed: placed(), body: Body::Plain(codec.query(v)) },
+            Kind::Rabitq(rabitq) => {
+                let mut rotated = Rotated::default();
+                let can = rotate(rabitq, v, &mut rotated);
+                let body = Body::Rabitq(Box::new(rabitq.query_of(&rotated)));
+                let mut placed = rotated.components;
+                if !can {
+                    placed.fill(0.0);
+                }
+                Query { placed, body }
+            }
+            Kind::Product(relative) => {
+                let placed = placed();
+                let query = match v {
+                    Value::F32(x) => relative.query(x, &placed),
+                    Value::F16(x) => relative.query(x, &placed),
+                    _ => panic!("a query on product codes with a vector of another type"),
+                };
+                Query { placed, body: Body::Product(Box::new(query)) }
+            }
+        }
     }
 
     /// Prepares a query for the rows of a list whose codes are relative to `centroid`.
@@ -631,6 +624,15 @@ impl Coder {
 pub fn store_centroid(centroid: &[f32], out: &mut Vec<f16>) {
     out.clear();
     out.extend(centroid.iter().map(|&x| f16::from_f32(x.clamp(-65504.0, 65504.0))));
+}
+
+/// Rotates a vector; false if it cannot be indexed.
+fn rotate(rabitq: &Rabitq, v: Value<'_>, out: &mut Rotated) -> bool {
+    match v {
+        Value::F32(x) => rabitq.rotate(x, out),
+        Value::F16(x) => rabitq.rotate(x, out),
+        _ => panic!("a RaBitQ code of a vector of another type"),
+    }
 }
 
 #[cfg(test)]
