@@ -1,6 +1,7 @@
 //! Scores and bounds against the definition, for each way of storing rows, and bytes that no encoder wrote.
 
 use super::*;
+use half::f16;
 use proptest::prelude::*;
 
 fn coder(repr: Repr, bits: u8, metric: Metric, dims: usize) -> Coder {
