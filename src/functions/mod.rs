@@ -5,6 +5,7 @@
 mod aggregates;
 mod bits;
 mod dense;
+mod features;
 mod indexes;
 mod quantize;
 mod search;

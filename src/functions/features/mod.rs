@@ -1,0 +1,118 @@
+//! The feature store, where SQL does not reach: names of types, columns of queries, operators of keys, and plans of online
+//! reads that a session keeps. The rest is tables and PL/pgSQL in `sql/features`.
+
+mod online;
+mod watch;
+
+use std::ffi::CString;
+
+use pgrx::prelude::*;
+use pgrx::{PgTupleDesc, pg_sys};
+
+use crate::error::fail;
+
+/// Text for a function of the server.
+fn c_text(text: &str) -> CString {
+    CString::new(text).unwrap_or_else(|_| unreachable!("text of PostgreSQL holds no zero byte"))
+}
+
+/// A type by its name, with its modifier, looked up in the search path.
+#[pg_extern(schema = "lean", stable, parallel_safe)]
+fn parse_type(
+    name: &str,
+) -> TableIterator<'static, (name!(type_id, pg_sys::Oid), name!(modifier, i32))> {
+    let name = c_text(name);
+    let (mut oid, mut modifier) = (pg_sys::InvalidOid, -1);
+    // SAFETY: both results outlive the call; an unknown type is an error of the server.
+    unsafe {
+        #[cfg(any(feature = "pg14", feature = "pg15"))]
+        pg_sys::parseTypeString(name.as_ptr(), &mut oid, &mut modifier, false);
+        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+        pg_sys::parseTypeString(name.as_ptr(), &mut oid, &mut modifier, std::ptr::null_mut());
+    }
+    TableIterator::once((oid, modifier))
+}
+
+/// The operator by which a btree index finds keys of type `left` that equal a value of type `right`; none if there is
+/// none.
+#[pg_extern(schema = "lean", stable, strict, parallel_safe)]
+fn equality_operator_oid(left: pg_sys::Oid, right: pg_sys::Oid) -> Option<pg_sys::Oid> {
+    let flags = pg_sys::TYPECACHE_EQ_OPR | pg_sys::TYPECACHE_BTREE_OPFAMILY;
+    // SAFETY: plain look-ups in the server's caches; an entry of the type cache stays.
+    let found = unsafe {
+        let entry = &*pg_sys::lookup_type_cache(left, flags as i32);
+        if left == right {
+            entry.eq_opr
+        } else {
+            pg_sys::get_opfamily_member(
+                entry.btree_opf,
+                entry.btree_opintype,
+                right,
+                pg_sys::BTEqualStrategyNumber as i16,
+            )
+        }
+    };
+    // Without a btree family the operator may be that of a hash family: keys need an order.
+    // SAFETY: as above.
+    let ordered =
+        unsafe { (*pg_sys::lookup_type_cache(left, flags as i32)).btree_opf != pg_sys::InvalidOid };
+    (ordered && found != pg_sys::InvalidOid).then_some(found)
+}
+
+/// The columns that a query returns, without running it.
+#[pg_extern(schema = "lean", stable, strict, parallel_unsafe)]
+fn query_columns(
+    query: &str,
+) -> TableIterator<
+    'static,
+    (name!(position, i32), name!(name, String), name!(type_id, pg_sys::Oid), name!(modifier, i32)),
+> {
+    let text = c_text(query);
+    let mut columns = Vec::new();
+    // SAFETY: calls of SPI in their order; what the plan says of its columns is copied before the plan goes.
+    let statements = unsafe {
+        pg_sys::SPI_connect();
+        let plan = pg_sys::SPI_prepare(text.as_ptr(), 0, std::ptr::null_mut());
+        let sources = match plan.is_null() {
+            true => std::ptr::null_mut(),
+            false => pg_sys::SPI_plan_get_plan_sources(plan),
+        };
+        let statements = if sources.is_null() { 0 } else { (*sources).length };
+        if statements == 1 {
+            let source = (*(*sources).elements).ptr_value.cast::<pg_sys::CachedPlanSource>();
+            let described = (*source).resultDesc;
+            if !described.is_null() {
+                let described = PgTupleDesc::from_pg_copy(described);
+                columns.extend((1..).zip(described.iter()).map(|(n, column)| {
+                    (n, column.name().to_owned(), column.atttypid, column.atttypmod)
+                }));
+            }
+        }
+        pg_sys::SPI_finish();
+        statements
+    };
+    if statements != 1 || columns.is_empty() {
+        fail(
+            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            "not a query that returns rows".to_string(),
+            "Give the name of a relation, or one SELECT.",
+        );
+    }
+    TableIterator::new(columns)
+}
+
+extension_sql_file!(
+    "../../../sql/features/definitions.sql",
+    name = "feature_definitions",
+    requires = ["quantize", parse_type, equality_operator_oid, query_columns]
+);
+extension_sql_file!(
+    "../../../sql/features/writing.sql",
+    name = "feature_writing",
+    requires = ["feature_definitions"]
+);
+extension_sql_file!(
+    "../../../sql/features/reading.sql",
+    name = "feature_reading",
+    requires = ["feature_writing"]
+);
