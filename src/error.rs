@@ -13,6 +13,7 @@ pub fn report(error: Error) -> ErrorReport {
         Error::DimensionMismatch(..)
         | Error::DifferentDimensions { .. }
         | Error::DifferentBitLengths(..)
+        | Error::DifferentLengths(..)
         | Error::UnexpectedDimensions { .. }
         | Error::NoDimensions(_)
         | Error::NotANumber(_)

@@ -31,6 +31,9 @@ pub enum Error {
     /// Two bit strings of different length met.
     #[error("different bit lengths {0} and {1}")]
     DifferentBitLengths(usize, usize),
+    /// Two lists that belong together are not of one length.
+    #[error("different array lengths {0} and {1}")]
+    DifferentLengths(usize, usize),
     /// A value does not have the dimensions that its column or its aggregate asks for.
     #[error("expected {expected} dimensions, not {found}")]
     UnexpectedDimensions {

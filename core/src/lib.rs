@@ -12,6 +12,7 @@ pub mod metric;
 pub mod prefetch;
 pub mod quantize;
 pub mod sparse;
+pub mod stats;
 mod text;
 pub mod wire;
 pub mod workers;

@@ -10,4 +10,6 @@ mod indexes;
 mod quantize;
 mod search;
 mod sparse;
+#[path = "features/statistics.rs"]
+mod statistics;
 mod vectors;
