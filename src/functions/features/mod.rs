@@ -6,10 +6,12 @@ mod watch;
 
 use std::ffi::CString;
 
+use leanstack_core::Error;
 use pgrx::prelude::*;
 use pgrx::{PgTupleDesc, pg_sys};
 
 use crate::error::fail;
+use crate::types::call::{Arg, Ret, datum, export};
 
 /// Text for a function of the server.
 fn c_text(text: &str) -> CString {
@@ -101,6 +103,31 @@ fn query_columns(
     TableIterator::new(columns)
 }
 
+/// The last of two places of rows, neither of which is NULL: the state of a window is what came last.
+fn last_seen(_state: Place, value: Place) -> Result<Place, Error> {
+    Ok(value)
+}
+
+/// A place of a row in a table, as the datum it came as.
+struct Place(pg_sys::Datum);
+
+impl Arg for Place {
+    unsafe fn fetch(call: pg_sys::FunctionCallInfo, n: usize) -> Result<Self, Error> {
+        // SAFETY: the caller vouches for the argument.
+        Ok(Place(unsafe { datum(call, n) }))
+    }
+}
+
+impl Ret for Place {
+    fn give(self) -> Option<pg_sys::Datum> {
+        Some(self.0)
+    }
+}
+
+export! {
+    "last_seen" "_accum" = last_seen;
+}
+
 extension_sql_file!(
     "../../../sql/features/definitions.sql",
     name = "feature_definitions",
@@ -115,4 +142,9 @@ extension_sql_file!(
     "../../../sql/features/reading.sql",
     name = "feature_reading",
     requires = ["feature_writing"]
+);
+extension_sql_file!(
+    "../../../sql/features/history.sql",
+    name = "feature_history",
+    requires = ["feature_reading"]
 );

@@ -1,0 +1,317 @@
+-- Features as they were at points in time: one row for each row of entities, with the newest values that held then.
+--
+-- There are two ways to the same rows. Looking up, by the index on keys and event time, costs as much as there are
+-- entities. Merging sorts history and entities together and goes through them once; it wins when there are many entities
+-- for the rows of history, or no index. `auto` lets the planner say which is cheaper.
+
+CREATE FUNCTION lean.last_seen_accum(state tid, value tid) RETURNS tid
+    AS 'MODULE_PATHNAME', 'last_seen_accum' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION lean.last_seen_accum(tid, tid) IS 'internal: transition function of lean.last_seen';
+CREATE AGGREGATE lean.last_seen(tid) (SFUNC = lean.last_seen_accum, STYPE = tid);
+COMMENT ON AGGREGATE lean.last_seen(tid) IS 'internal: over a window, the last place that is not null';
+
+-- A condition on the keys of a row of history, h, and an entity, e. Where types differ and no index compares them, the
+-- entity's key becomes the history's type.
+CREATE FUNCTION lean.keys_match(entity_keys name[], key_types text[], entity_types jsonb) RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    RETURN (
+        SELECT string_agg(CASE
+            WHEN lean.equality_operator(t::regtype, (entity_types ->> k)::regtype) IS NOT NULL
+                THEN format('h.%1$I %2$s e.%1$I', k, lean.equality_operator(t::regtype, (entity_types ->> k)::regtype))
+            ELSE format('h.%1$I %2$s (e.%1$I)::%3$s', k, lean.equality_operator(t::regtype, t::regtype), t) END, ' AND ' ORDER BY n)
+        FROM unnest(entity_keys::text[], key_types) WITH ORDINALITY AS x (k, t, n)
+    );
+COMMENT ON FUNCTION lean.keys_match(name[], text[], jsonb) IS 'internal: the condition that a row of history is one of an entity';
+
+CREATE FUNCTION lean.check_aggregate(aggregate text, feature text, type text, search_path text) RETURNS void
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM set_config('search_path', search_path, true);
+    PERFORM lean.query_columns(pg_catalog.format('SELECT %s(NULL::%s)', aggregate, type));
+EXCEPTION WHEN undefined_function OR ambiguous_function THEN
+    RAISE EXCEPTION 'there is no % of feature "%", which is of type %', aggregate, feature, type
+        USING ERRCODE = 'undefined_function', HINT = 'features => ''{...}'' leaves features out.';
+END
+$$;
+COMMENT ON FUNCTION lean.check_aggregate(text, text, text, text) IS 'internal: refuses an aggregate that a type has not';
+
+CREATE FUNCTION lean.historical_features_sql(
+    source text, entities text, entity_time text DEFAULT 'event_timestamp', strict boolean DEFAULT false,
+    as_known_at timestamptz DEFAULT NULL, as_known_then boolean DEFAULT false,
+    lookbacks text[] DEFAULT NULL, aggregates text[] DEFAULT '{latest}', features text[] DEFAULT NULL,
+    full_feature_names boolean DEFAULT false, method text DEFAULT 'auto', search_path text DEFAULT current_setting('search_path')
+) RETURNS text
+    -- The server lets only volatile functions ask for a plan.
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    from_clause text := lean.from_clause(entities, search_path);
+    entity_types jsonb;
+    spans interval[];
+    labels text[];
+    g record;
+    f record;
+    a record;
+    known text;
+    at_most text := CASE WHEN strict THEN '<' ELSE '<=' END;
+    at_time text := format('e.%I', entity_time);
+    times text;
+    outputs text[] := '{}';
+    names text[] := '{}';
+    expressions text[];
+    lookups text := '';
+    merges text := '';
+    can_merge boolean := method <> 'lateral';
+    looked_up text;
+    merged text;
+    wrong text;
+    cost_looked_up double precision;
+    cost_merged double precision;
+    plan json;
+BEGIN
+    IF method IS NULL OR method NOT IN ('auto', 'lateral', 'merge') THEN
+        RAISE EXCEPTION 'unknown method "%"', method USING ERRCODE = 'invalid_parameter_value', HINT = 'Methods are auto, lateral and merge.';
+    END IF;
+    SELECT x INTO wrong FROM unnest(aggregates) AS x WHERE x IS NULL OR x NOT IN ('latest', 'avg', 'sum', 'count', 'min', 'max') LIMIT 1;
+    IF FOUND OR coalesce(cardinality(aggregates), 0) = 0 THEN
+        RAISE EXCEPTION 'unknown aggregate "%"', wrong
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Aggregates are latest, avg, sum, count, min and max.';
+    END IF;
+    lookbacks := coalesce(lookbacks, '{0}');
+    BEGIN
+        spans := ARRAY(SELECT l::interval FROM unnest(lookbacks) AS l);
+    EXCEPTION WHEN data_exception THEN
+        RAISE EXCEPTION 'not a span of time among lookbacks: %', lookbacks
+            USING ERRCODE = SQLSTATE, DETAIL = SQLERRM, HINT = 'Write ''{0, 1 hour, 1 day}''.';
+    END;
+    SELECT l INTO wrong FROM unnest(lookbacks, spans) AS x (l, s) WHERE s < interval '0' OR s IS NULL LIMIT 1;
+    IF FOUND OR cardinality(lookbacks) = 0 THEN
+        RAISE EXCEPTION 'lookback % is no span back in time', wrong
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'A lookback is 0, which is without limit, or longer.';
+    END IF;
+    labels := ARRAY(SELECT CASE WHEN s = interval '0' THEN '' ELSE btrim(regexp_replace(lower(l), '[^[:alnum:]]+', '_', 'g'), '_') END
+                    FROM unnest(lookbacks, spans) WITH ORDINALITY AS x (l, s, n) ORDER BY n);
+
+    -- What the entities are.
+    PERFORM set_config('search_path', search_path, true);
+    entity_types := (SELECT jsonb_object_agg(q.name, format_type(q.type_id, q.modifier))
+                     FROM lean.query_columns('SELECT * FROM ' || from_clause || ' AS e') AS q);
+    SELECT array_agg(format('e.%I', q.name) ORDER BY q.position), array_agg(q.name ORDER BY q.position) INTO outputs, names
+        FROM lean.query_columns('SELECT * FROM ' || from_clause || ' AS e') AS q;
+    PERFORM set_config('search_path', 'pg_catalog, pg_temp', true);
+    IF NOT entity_types ? entity_time THEN
+        RAISE EXCEPTION 'entities have no column "%"', entity_time
+            USING ERRCODE = 'undefined_column', HINT = 'It says for what time features are wanted; entity_time => ''...'' names another column.';
+    ELSIF entity_types ->> entity_time !~ '^(timestamp|date)' THEN
+        RAISE EXCEPTION 'column "%" of entities is of type %, not of a time', entity_time, entity_types ->> entity_time
+            USING ERRCODE = 'datatype_mismatch';
+    END IF;
+    SELECT s.label, k INTO f FROM lean.source_groups(source, features) AS s, unnest(s.entity_keys) AS k WHERE NOT entity_types ? k::text LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'entities have no column "%", which is an entity key of %', f.k, f.label USING ERRCODE = 'undefined_column';
+    END IF;
+
+    FOR g IN SELECT * FROM lean.source_groups(source, features) LOOP
+        known := '';
+        IF as_known_at IS NOT NULL OR as_known_then THEN
+            IF g.created_time IS NULL THEN
+                RAISE EXCEPTION 'feature group % has no creation time: what was known when cannot be said', g.label
+                    USING ERRCODE = 'object_not_in_prerequisite_state';
+            END IF;
+            known := concat(CASE WHEN as_known_at IS NOT NULL THEN format(' AND h.%I <= %L::timestamptz', g.created_time, as_known_at) END,
+                CASE WHEN as_known_then THEN format(' AND h.%I <= %s', g.created_time, at_time) END);
+        END IF;
+        can_merge := can_merge AND NOT as_known_then AND 'latest' = ANY (aggregates)
+            AND EXISTS (SELECT FROM pg_class AS c WHERE c.oid = g.history AND c.relkind IN ('r', 'm'));
+        times := format('h.%I DESC', g.event_time) || coalesce(format(', h.%I DESC', g.created_time), '');
+        IF 'latest' = ANY (aggregates) THEN
+            lookups := lookups || format(
+                E'\nLEFT JOIN LATERAL (\n    SELECT * FROM %s AS h\n    WHERE %s AND h.%I %s %s%s%s\n    ORDER BY %s LIMIT 1\n) AS %s ON true',
+                g.history, lean.keys_match(g.entity_keys, g.key_types, entity_types), g.event_time, at_most, at_time,
+                CASE WHEN g.ttl IS NOT NULL THEN format(' AND h.%I >= %s - %s', g.event_time, at_time, lean.exact_interval(g.ttl)) END,
+                known, times, g.alias);
+            merges := merges || format(
+$sql$
+LEFT JOIN (
+    SELECT m."#", h.* FROM (
+        SELECT u."#", u.at, lean.last_seen(u.place) OVER (PARTITION BY %1$s ORDER BY u.at, u.side, u.written ROWS UNBOUNDED PRECEDING) AS place
+        FROM (
+            SELECT %2$s, h.%3$I AS at, 0 AS side, %4$s AS written, h.ctid AS place, NULL::bigint AS "#" FROM %5$s AS h WHERE %6$s%7$s
+            UNION ALL
+            SELECT %8$s, %9$s, %10$s, NULL, NULL, e."#" FROM e WHERE %9$s IS NOT NULL
+        ) AS u
+    ) AS m JOIN %5$s AS h ON h.ctid = m.place WHERE m."#" IS NOT NULL%11$s
+) AS %12$s ON %12$s."#" = e."#"$sql$,
+                (SELECT string_agg(format('u.%I', k), ', ') FROM unnest(g.entity_keys) AS k),
+                (SELECT string_agg(format('h.%I', k), ', ') FROM unnest(g.entity_keys) AS k),
+                g.event_time, coalesce(format('h.%I', g.created_time), 'NULL::timestamptz'), g.history,
+                (SELECT string_agg(format('h.%I IS NOT NULL', k), ' AND ') FROM unnest(g.entity_keys) AS k), known,
+                (SELECT string_agg(format('(e.%I)::%s', k, t), ', ' ORDER BY n) FROM unnest(g.entity_keys, g.key_types) WITH ORDINALITY AS x (k, t, n)),
+                at_time, CASE WHEN strict THEN -1 ELSE 1 END,
+                CASE WHEN g.ttl IS NOT NULL THEN format(' AND h.%I >= m.at - %s', g.event_time, lean.exact_interval(g.ttl)) END, g.alias);
+        END IF;
+        IF aggregates <> '{latest}' THEN
+            -- A row that was corrected counts once, as it was corrected.
+            expressions := '{}';
+            FOR a IN
+                SELECT x.feature, format('%s(d.%I) FILTER (WHERE %s)', y.aggregate, x.feature,
+                        CASE WHEN z.span = interval '0' THEN 'true' ELSE format('d.%I >= %s - %s', g.event_time, at_time, lean.exact_interval(z.span)) END)
+                        || format(' AS %I', x.feature || ' ' || y.aggregate || ' ' || z.label) AS expression
+                FROM (SELECT DISTINCT s.feature FROM lean.source_features(source, features) AS s WHERE s.n = g.n) AS x,
+                    unnest(aggregates) AS y (aggregate), unnest(spans, labels) AS z (span, label)
+                WHERE y.aggregate <> 'latest'
+            LOOP
+                expressions := expressions || a.expression;
+            END LOOP;
+            looked_up := format(
+$sql$
+LEFT JOIN LATERAL (
+    SELECT %1$s FROM (
+        SELECT DISTINCT ON (h.%2$I) * FROM %3$s AS h
+        WHERE %4$s AND h.%2$I %5$s %6$s%7$s%8$s
+        ORDER BY %9$s
+    ) AS d
+) AS %10$s ON true$sql$,
+                array_to_string(expressions, ', '), g.event_time, g.history, lean.keys_match(g.entity_keys, g.key_types, entity_types),
+                at_most, at_time,
+                CASE WHEN interval '0' <> ALL (spans) THEN format(' AND h.%I >= %s - %s', g.event_time, at_time,
+                    lean.exact_interval((SELECT max(x) FROM unnest(spans) AS x))) END,
+                known, times, 'a' || g.n);
+            lookups := lookups || looked_up;
+            merges := merges || looked_up;
+        END IF;
+    END LOOP;
+
+    -- Columns in the order of the features, each with its aggregates and windows.
+    FOR f IN
+        SELECT CASE WHEN full_feature_names THEN s.group_name || '__' || s.feature ELSE s.name END AS name, s.feature, s.type,
+            s.default_value, 'g' || s.n AS latest, 'a' || s.n AS windows, y.aggregate, z.span, z.label, q.event_time
+        FROM lean.source_features(source, features) WITH ORDINALITY AS s (name, group_name, group_version, feature, type, default_value, n, i)
+        JOIN lean.source_groups(source, features) AS q ON q.n = s.n,
+            unnest(aggregates) WITH ORDINALITY AS y (aggregate, j), unnest(spans, labels) WITH ORDINALITY AS z (span, label, k)
+        ORDER BY s.i, y.j, z.k
+    LOOP
+        IF f.aggregate = 'latest' THEN
+            merged := format('%s.%I', f.latest, f.feature);
+            IF f.span > interval '0' THEN
+                merged := format('CASE WHEN %s.%I >= %s - %s THEN %s END', f.latest, f.event_time, at_time, lean.exact_interval(f.span), merged);
+            END IF;
+            IF f.default_value IS NOT NULL THEN
+                merged := format('coalesce(%s, %L::%s)', merged, f.default_value, f.type);
+            END IF;
+            wrong := f.name || CASE WHEN f.label = '' THEN '' ELSE '__' || f.label END;
+        ELSE
+            PERFORM lean.check_aggregate(f.aggregate, f.feature, f.type, search_path);
+            merged := format('%s.%I', f.windows, f.feature || ' ' || f.aggregate || ' ' || f.label);
+            wrong := f.name || '__' || f.aggregate || CASE WHEN f.label = '' THEN '' ELSE '_' || f.label END;
+        END IF;
+        IF wrong = ANY (names) THEN
+            RAISE EXCEPTION 'there are two columns "%"', wrong
+                USING ERRCODE = 'duplicate_column',
+                      HINT = CASE WHEN full_feature_names THEN 'Leave it out of the entities.'
+                                  ELSE 'With full_feature_names => true the group stands in front of a feature''s name.' END;
+        END IF;
+        names := names || wrong;
+        outputs := outputs || format('%s AS %I', merged, wrong);
+    END LOOP;
+
+    looked_up := format(E'SELECT %s\nFROM %s AS e%s', array_to_string(outputs, ', '), from_clause, lookups);
+    merged := format(E'WITH e AS MATERIALIZED (SELECT row_number() OVER () AS "#", e.* FROM %s AS e)\nSELECT %s\nFROM e%s',
+        from_clause, array_to_string(outputs, ', '), merges);
+    IF method = 'merge' AND NOT can_merge THEN
+        RAISE EXCEPTION 'these features cannot be read by merging'
+            USING ERRCODE = 'feature_not_supported',
+                  HINT = 'A history that is partitioned, foreign or a view, as_known_then, and aggregates without latest need method => ''lateral''.';
+    ELSIF NOT can_merge THEN
+        RETURN looked_up;
+    ELSIF method = 'merge' THEN
+        RETURN merged;
+    END IF;
+    PERFORM set_config('search_path', search_path, true);
+    EXECUTE 'EXPLAIN (FORMAT json) ' || looked_up INTO plan;
+    cost_looked_up := (plan -> 0 -> 'Plan' ->> 'Total Cost')::double precision;
+    EXECUTE 'EXPLAIN (FORMAT json) ' || merged INTO plan;
+    cost_merged := (plan -> 0 -> 'Plan' ->> 'Total Cost')::double precision;
+    RETURN CASE WHEN cost_merged < cost_looked_up THEN merged ELSE looked_up END;
+END
+$$;
+COMMENT ON FUNCTION lean.historical_features_sql(text, text, text, boolean, timestamptz, boolean, text[], text[], text[], boolean, text, text) IS
+    'the statement that joins features to entities as of the time of each';
+
+CREATE FUNCTION lean.get_historical_features(
+    source text, entities text, entity_time text DEFAULT 'event_timestamp', strict boolean DEFAULT false,
+    as_known_at timestamptz DEFAULT NULL, as_known_then boolean DEFAULT false,
+    lookbacks text[] DEFAULT NULL, aggregates text[] DEFAULT '{latest}', features text[] DEFAULT NULL,
+    full_feature_names boolean DEFAULT false, method text DEFAULT 'auto', search_path text DEFAULT current_setting('search_path')
+) RETURNS SETOF record
+    LANGUAGE plpgsql VOLATILE ROWS 100000 SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    statement text := lean.historical_features_sql(source, entities, entity_time, strict, as_known_at, as_known_then, lookbacks,
+        aggregates, features, full_feature_names, method, search_path);
+BEGIN
+    PERFORM set_config('search_path', search_path, true);
+    RETURN QUERY EXECUTE statement;
+END
+$$;
+COMMENT ON FUNCTION lean.get_historical_features(text, text, text, boolean, timestamptz, boolean, text[], text[], text[], boolean, text, text) IS
+    'point-in-time join: each row of entities, a relation or a query, with the features that held at its time; '
+    'columns are those of the entities, then the features';
+
+CREATE FUNCTION lean.create_training_set(
+    "table" text, source text, entities text, entity_time text DEFAULT 'event_timestamp', strict boolean DEFAULT false,
+    as_known_at timestamptz DEFAULT NULL, as_known_then boolean DEFAULT false,
+    lookbacks text[] DEFAULT NULL, aggregates text[] DEFAULT '{latest}', features text[] DEFAULT NULL,
+    full_feature_names boolean DEFAULT false, method text DEFAULT 'auto', search_path text DEFAULT current_setting('search_path')
+) RETURNS bigint
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    statement text := lean.historical_features_sql(source, entities, entity_time, strict, as_known_at, as_known_then, lookbacks,
+        aggregates, features, full_feature_names, method, search_path);
+    parts text[] := parse_ident("table");
+    written bigint;
+BEGIN
+    PERFORM set_config('search_path', search_path, true);
+    EXECUTE format('CREATE TABLE %s AS %s', (SELECT string_agg(quote_ident(p), '.') FROM unnest(parts) AS p), statement);
+    GET DIAGNOSTICS written = ROW_COUNT;
+    RETURN written;
+END
+$$;
+COMMENT ON FUNCTION lean.create_training_set(text, text, text, text, boolean, timestamptz, boolean, text[], text[], text[], boolean, text, text) IS
+    'makes a table of what lean.get_historical_features gives; gives the number of rows';
+
+CREATE FUNCTION lean.get_offline_features("group" text, keys jsonb, "start" timestamptz, "end" timestamptz)
+    RETURNS TABLE (entity jsonb, event_time timestamptz, created_time timestamptz, feature_values jsonb)
+    LANGUAGE plpgsql STABLE ROWS 1000 SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    g record;
+    names text[];
+    expressions text[];
+BEGIN
+    PERFORM lean.find_feature_group("group");
+    SELECT * INTO g FROM lean.source_groups("group", NULL);
+    SELECT array_agg(f.name::text ORDER BY f.i), array_agg(lean.json_value(format('h.%I', f.feature), f.type) ORDER BY f.i) INTO names, expressions
+        FROM lean.source_features("group", NULL) WITH ORDINALITY AS f (name, group_name, group_version, feature, type, default_value, n, i);
+    RETURN QUERY EXECUTE format(
+$sql$SELECT %1$s, h.%2$I::timestamptz, %3$s, %4$s
+FROM %5$s LATERAL (
+    SELECT DISTINCT ON (%6$s, h.%2$I) * FROM %7$s AS h
+    WHERE %8$s AND h.%2$I BETWEEN $2 AND $3 ORDER BY %6$s, h.%2$I%9$s
+) AS h ORDER BY %10$s %6$s, h.%2$I$sql$,
+        lean.json_object(g.entity_keys::text[], ARRAY(SELECT format('h.%I', k) FROM unnest(g.entity_keys) AS k)),
+        g.event_time, coalesce(format('h.%I::timestamptz', g.created_time), 'NULL::timestamptz'), lean.json_object(names, expressions),
+        CASE WHEN keys IS NOT NULL THEN format(
+$sql$jsonb_array_elements(CASE jsonb_typeof($1) WHEN 'array' THEN $1 ELSE jsonb_build_array($1) END) WITH ORDINALITY AS k (entity, n)
+    CROSS JOIN LATERAL jsonb_to_record(
+        CASE WHEN jsonb_typeof(k.entity) = 'object' AND k.entity ?& %1$L THEN k.entity ELSE lean.missing_key(k.entity, k.n, %1$L) END
+    ) AS e (%2$s) CROSS JOIN$sql$, g.entity_keys,
+            (SELECT string_agg(format('%I %s', k, t), ', ' ORDER BY n) FROM unnest(g.entity_keys, g.key_types) WITH ORDINALITY AS x (k, t, n))) END,
+        (SELECT string_agg(format('h.%I', k), ', ') FROM unnest(g.entity_keys) AS k), g.history,
+        CASE WHEN keys IS NULL THEN 'true' ELSE lean.keys_match(g.entity_keys, g.key_types,
+            (SELECT jsonb_object_agg(k, t) FROM unnest(g.entity_keys, g.key_types) AS x (k, t))) END,
+        coalesce(format(', h.%I DESC', g.created_time), ''), CASE WHEN keys IS NOT NULL THEN 'k.n,' END)
+        USING keys, coalesce("start", '-infinity'), coalesce("end", 'infinity');
+END
+$$;
+COMMENT ON FUNCTION lean.get_offline_features(text, jsonb, timestamptz, timestamptz) IS
+    'rows of history of some entities, or with null of all, with event times from start to end, both included; of rows of one '
+    'time the last one written';
