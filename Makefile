@@ -6,7 +6,7 @@ PG_CONFIG ?= pg_config
 export PG_CONFIG
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop test test-all test-clients check fmt install install-pgvector-shim bench dist clean
+.PHONY: help setup demo demo-stop test test-all test-clients check fmt install install-pgvector-shim bench bench-features dist clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -27,7 +27,7 @@ test-all: setup ## the suites on every PostgreSQL that can be had: 15, 16 and 18
 	@scripts/test_all.sh
 
 test-clients: setup ## client libraries alone, with LangChain, which `make test` leaves out for its size
-	@SUITES="clients langchain" scripts/test.sh
+	@SUITES="clients feast langchain" scripts/test.sh
 
 check: setup ## formatting, lints and the tests that need no server
 	@SUITES="lint core" scripts/test.sh
@@ -43,6 +43,9 @@ install-pgvector-shim: ## let CREATE EXTENSION vector mean leanstack in that ser
 
 bench: setup ## measure speed and size (BENCH_ARGS="--help" shows the options)
 	@scripts/bench.sh
+
+bench-features: setup ## measure the feature store against Feast, with PostgreSQL and with Redis (BENCH_ARGS="--quick")
+	@scripts/bench.sh features
 
 dist: setup ## a source archive and a binary package under target/dist
 	@scripts/dist.sh

@@ -5,8 +5,10 @@ text parsing of a vector is part of what is measured.
 """
 
 import os
+import platform
 import re
 import shlex
+import statistics
 import subprocess
 import tempfile
 import threading
@@ -371,6 +373,27 @@ def cpu_wait_share(waited_before: float | None, started: float) -> float | None:
     waited = cpu_wait_seconds()
     known = waited is not None and waited_before is not None
     return (waited - waited_before) / (time.monotonic() - started) if known else None
+
+
+def least_disturbed(samples: list[dict]) -> dict:
+    """The median of those samples that other work disturbed least: chosen by disturbance, never by result."""
+    least = min(sample["cpu_wait"] or 0 for sample in samples)
+    quiet = [sample for sample in samples if (sample["cpu_wait"] or 0) <= least + 0.1]
+    middle = statistics.median_low(sample["qps"] for sample in quiet)
+    return next(sample for sample in quiet if sample["qps"] == middle)
+
+
+def machine() -> dict:
+    """What the figures depend on besides the code."""
+    model = platform.processor()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+        memory = next(line.split()[1] for line in Path("/proc/meminfo").read_text().splitlines())
+    except (OSError, StopIteration):
+        memory = 0
+    memory = round(int(memory) / 2**20)
+    return {"cpu": model, "cores": os.cpu_count(), "memory_gb": memory, "system": platform.platform()}
 
 
 def copy_messages(rows: np.ndarray):

@@ -3,9 +3,7 @@
 import argparse
 import json
 import os
-import platform
 import signal
-import statistics
 import sys
 import time
 from itertools import zip_longest
@@ -13,7 +11,7 @@ from pathlib import Path
 
 import datasets
 import report
-from measure import EFFORTS, Bench, MeasureError
+from measure import EFFORTS, Bench, MeasureError, least_disturbed, machine
 from server import EXTENSIONS, Server, ServerError, Throwaway, bin_dir, parse_address
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -157,14 +155,6 @@ def find_servers(options, opened: list[Server]) -> dict[str, Server]:
     return chosen
 
 
-def least_disturbed(samples: list[dict]) -> dict:
-    """The median of those samples that other work disturbed least: chosen by disturbance, never by result."""
-    least = min(sample["cpu_wait"] or 0 for sample in samples)
-    quiet = [sample for sample in samples if (sample["cpu_wait"] or 0) <= least + 0.1]
-    middle = statistics.median_low(sample["qps"] for sample in quiet)
-    return next(sample for sample in quiet if sample["qps"] == middle)
-
-
 def sweep(benches: list[Bench], options) -> None:
     """Recall once per point; throughput in `rounds` passes over all points, the engines taking turns on each.
 
@@ -226,19 +216,6 @@ def run_dataset(name: str, servers: dict[str, Server], options) -> list[dict]:
             bench.inserts(options.mixed)
             say(f"{name} {bench.engine}: {bench.result['insert']['qps']:,.0f} inserts per second")
     return [bench.result for bench in benches]
-
-
-def machine() -> dict:
-    """What the figures depend on besides the code."""
-    model = platform.processor()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-        memory = next(line.split()[1] for line in Path("/proc/meminfo").read_text().splitlines())
-    except (OSError, StopIteration):
-        memory = 0
-    memory = round(int(memory) / 2**20)
-    return {"cpu": model, "cores": os.cpu_count(), "memory_gb": memory, "system": platform.platform()}
 
 
 def publish(results: list[dict], options) -> None:

@@ -1,18 +1,25 @@
 #!/bin/bash
-# Makes the Python environment under target/ when it is missing or out of date, then runs the benchmark.
-# Arguments come from the command line, or from BENCH_ARGS when there are none.
+# Makes the Python environment under target/ when it is missing or out of date, then runs the benchmark: of the
+# indexes, or, with `features` as first argument, of the feature store. Further arguments come from the command
+# line, or from BENCH_ARGS when there are none.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 target=${CARGO_TARGET_DIR:-$(dirname "$here")/target}
 venv=$target/bench-venv
 python=${PYTHON:-python3}
+folder=$here
+if [ "${1:-}" = features ]; then
+    shift
+    folder=$here/features
+    venv=$target/bench-features-venv
+fi
 
-if ! cmp -s "$here/requirements.txt" "$venv/requirements.txt"; then
+if ! cmp -s "$folder/requirements.txt" "$venv/requirements.txt"; then
     echo "bench: preparing the Python environment in $venv" >&2
     mkdir -p "$target"
     "$python" -m venv "$venv" || { echo "bench: $python -m venv failed; install python3-venv" >&2; exit 1; }
-    "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$here/requirements.txt"
-    cp "$here/requirements.txt" "$venv/requirements.txt"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$folder/requirements.txt"
+    cp "$folder/requirements.txt" "$venv/requirements.txt"
 fi
 
 if [ $# -eq 0 ]; then
@@ -20,5 +27,5 @@ if [ $# -eq 0 ]; then
     # shellcheck disable=SC2086
     set -- ${BENCH_ARGS:-}
 fi
-# -B keeps compiled files out of the source folder.
-exec "$venv/bin/python" -B "$here/run.py" --target "$target" "$@"
+# -B keeps compiled files out of the source folder; modules that both benchmarks use lie here.
+PYTHONPATH=$here exec "$venv/bin/python" -B "$folder/run.py" --target "$target" "$@"
