@@ -67,7 +67,7 @@ $sql$WITH sent AS (
     INSERT INTO %6$s AS h (%3$s)
     SELECT %3$s FROM sent AS s
     WHERE CASE WHEN again THEN lean.conflicting_rows(%7$L, %8$s) ELSE true END
-        AND NOT EXISTS (SELECT FROM %6$s AS h WHERE %9$s%10$s)
+        AND NOT EXISTS (SELECT FROM %6$s AS h WHERE %9$s%10$s%12$s)
     RETURNING *
 )%11$s
 SELECT count(*) FROM fresh$sql$,
@@ -86,7 +86,9 @@ SELECT count(*) FROM fresh$sql$,
             || string_agg(CASE WHEN f.name = ANY (given) THEN format('s.%I', f.name) ELSE format('NULL::%s', f.type) END, ', ' ORDER BY f.position)
             || '))'
          FROM lean.feature AS f WHERE (f.group_name, f.group_version) = (g.name, g.version)),
-        CASE WHEN g.online IS NOT NULL THEN E', served AS (\n' || lean.online_upsert_sql(g, 'fresh') || E'\n)' END);
+        CASE WHEN g.online IS NOT NULL THEN E', served AS (\n' || lean.online_upsert_sql(g, 'fresh') || E'\n)' END,
+        -- With an index it is a look-up for each row, which costs the same however long the history is.
+        CASE WHEN lean.has_history_index(g.history, g.entity_keys::text[], g.event_time) THEN ' OFFSET 0' END);
 END
 $$;
 COMMENT ON FUNCTION lean.write_sql(lean.feature_group, text, text[]) IS
