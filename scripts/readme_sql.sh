@@ -1,29 +1,35 @@
 #!/usr/bin/env bash
-# Runs every ```sql block of README.md, in order, in one database: what the README shows works.
+# Runs every ```sql block of the documents below, in order, each document in a database of its own: what they show works.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 source "$ROOT/scripts/cluster.sh"
+DOCUMENTS=(README.md docs/features.md)
 use_server "$PG_CONFIG"
 cluster_room readme
 cluster_init "$CLUSTER_ROOM/data" fsync=off
 cluster_start "$CLUSTER_ROOM/data" 5432
-
-blocks="$ROOT/target/readme"
-rm -rf "$blocks"
-mkdir -p "$blocks"
-awk -v dir="$blocks" '
-  /^```sql$/ { n++; file = sprintf("%s/%02d.sql", dir, n); print "-- README.md:" NR > file; inside = 1; next }
-  /^```/ { inside = 0 }
-  inside { print >> file }' "$ROOT/README.md"
+# Examples name files from the root of the repository.
+cd "$ROOT"
 
 status=0
-for block in "$blocks"/*.sql; do
-  name="readme_$(basename "$block" .sql)"
-  if run_sql -f "$block" >"$block.out" 2>&1; then
-    echo "ok $name"
-  else
-    cat "$block" "$block.out"
-    echo "not ok $name"
-    status=1
-  fi
+for document in "${DOCUMENTS[@]}"; do
+  database=$(basename "$document" .md | tr '[:upper:]' '[:lower:]')
+  "$PG_BINDIR/createdb" "$database"
+  blocks="$ROOT/target/readme/$database"
+  rm -rf "$blocks"
+  mkdir -p "$blocks"
+  awk -v dir="$blocks" -v document="$document" '
+    /^```sql$/ { n++; file = sprintf("%s/%02d.sql", dir, n); print "-- " document ":" NR > file; inside = 1; next }
+    /^```/ { inside = 0 }
+    inside { print >> file }' "$document"
+  for block in "$blocks"/*.sql; do
+    name="${database}_$(basename "$block" .sql)"
+    if run_sql -d "$database" -f "$block" >"$block.out" 2>&1; then
+      echo "ok $name"
+    else
+      cat "$block" "$block.out"
+      echo "not ok $name"
+      status=1
+    fi
+  done
 done
 exit $status

@@ -123,7 +123,7 @@ BEGIN
         END IF;
         can_merge := can_merge AND NOT as_known_then AND 'latest' = ANY (aggregates)
             AND EXISTS (SELECT FROM pg_class AS c WHERE c.oid = g.history AND c.relkind IN ('r', 'm'));
-        times := format('h.%I DESC', g.event_time) || coalesce(format(', h.%I DESC', g.created_time), '');
+        times := format('h.%I DESC', g.event_time) || coalesce(', h.' || quote_ident(g.created_time) || ' DESC', '');
         IF 'latest' = ANY (aggregates) THEN
             lookups := lookups || format(
                 E'\nLEFT JOIN LATERAL (\n    SELECT * FROM %s AS h\n    WHERE %s AND h.%I %s %s%s%s\n    ORDER BY %s LIMIT 1\n) AS %s ON true',
@@ -144,7 +144,7 @@ LEFT JOIN (
 ) AS %12$s ON %12$s."#" = e."#"$sql$,
                 (SELECT string_agg(format('u.%I', k), ', ') FROM unnest(g.entity_keys) AS k),
                 (SELECT string_agg(format('h.%I', k), ', ') FROM unnest(g.entity_keys) AS k),
-                g.event_time, coalesce(format('h.%I', g.created_time), 'NULL::timestamptz'), g.history,
+                g.event_time, coalesce('h.' || quote_ident(g.created_time), 'NULL::timestamptz'), g.history,
                 (SELECT string_agg(format('h.%I IS NOT NULL', k), ' AND ') FROM unnest(g.entity_keys) AS k), known,
                 (SELECT string_agg(format('(e.%I)::%s', k, t), ', ' ORDER BY n) FROM unnest(g.entity_keys, g.key_types) WITH ORDINALITY AS x (k, t, n)),
                 at_time, CASE WHEN strict THEN -1 ELSE 1 END,
@@ -298,7 +298,7 @@ FROM %5$s LATERAL (
     WHERE %8$s AND h.%2$I BETWEEN $2 AND $3 ORDER BY %6$s, h.%2$I%9$s
 ) AS h ORDER BY %10$s %6$s, h.%2$I$sql$,
         lean.json_object(g.entity_keys::text[], ARRAY(SELECT format('h.%I', k) FROM unnest(g.entity_keys) AS k)),
-        g.event_time, coalesce(format('h.%I::timestamptz', g.created_time), 'NULL::timestamptz'), lean.json_object(names, expressions),
+        g.event_time, coalesce('h.' || quote_ident(g.created_time) || '::timestamptz', 'NULL::timestamptz'), lean.json_object(names, expressions),
         CASE WHEN keys IS NOT NULL THEN format(
 $sql$jsonb_array_elements(CASE jsonb_typeof($1) WHEN 'array' THEN $1 ELSE jsonb_build_array($1) END) WITH ORDINALITY AS k (entity, n)
     CROSS JOIN LATERAL jsonb_to_record(
@@ -308,7 +308,7 @@ $sql$jsonb_array_elements(CASE jsonb_typeof($1) WHEN 'array' THEN $1 ELSE jsonb_
         (SELECT string_agg(format('h.%I', k), ', ') FROM unnest(g.entity_keys) AS k), g.history,
         CASE WHEN keys IS NULL THEN 'true' ELSE lean.keys_match(g.entity_keys, g.key_types,
             (SELECT jsonb_object_agg(k, t) FROM unnest(g.entity_keys, g.key_types) AS x (k, t))) END,
-        coalesce(format(', h.%I DESC', g.created_time), ''), CASE WHEN keys IS NOT NULL THEN 'k.n,' END)
+        coalesce(', h.' || quote_ident(g.created_time) || ' DESC', ''), CASE WHEN keys IS NOT NULL THEN 'k.n,' END)
         USING keys, coalesce("start", '-infinity'), coalesce("end", 'infinity');
 END
 $$;
