@@ -137,6 +137,20 @@ END
 $$;
 COMMENT ON FUNCTION lean.raise_bad_value(lean.feature_group, jsonb, bigint) IS 'internal: raises an error for the first value that is not of its type';
 
+CREATE FUNCTION lean.write_rows_sql("group" text, given text[]) RETURNS text
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    g lean.feature_group := lean.find_feature_group("group");
+BEGIN
+    RETURN lean.write_sql(g, format('jsonb_populate_recordset(NULL::%s, $1)', g.history), given);
+END
+$$;
+COMMENT ON FUNCTION lean.write_rows_sql(text, text[]) IS 'internal: the statement that writes rows with the given columns; $1 stands for them as jsonb';
+
+CREATE FUNCTION lean.write_rows("group" text, given text[], "rows" jsonb) RETURNS bigint
+    AS 'MODULE_PATHNAME', 'write_rows' LANGUAGE c VOLATILE STRICT;
+COMMENT ON FUNCTION lean.write_rows(text, text[], jsonb) IS 'internal: writes rows that have been checked; gives the number of new ones';
+
 CREATE FUNCTION lean.write_features("group" text, "rows" jsonb) RETURNS bigint
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -144,8 +158,6 @@ DECLARE
     items jsonb := CASE jsonb_typeof("rows") WHEN 'array' THEN "rows" ELSE jsonb_build_array("rows") END;
     item record;
     given text[];
-    wrong text;
-    written bigint;
 BEGIN
     IF "rows" IS NULL THEN
         RAISE EXCEPTION 'rows must not be null' USING ERRCODE = 'null_value_not_allowed';
@@ -182,8 +194,7 @@ BEGIN
         END LOOP;
         RAISE;
     END;
-    EXECUTE lean.write_sql(g, format('jsonb_populate_recordset(NULL::%s, $1)', g.history), given) INTO written USING items;
-    RETURN written;
+    RETURN lean.write_rows("group", given, items);
 END
 $$;
 COMMENT ON FUNCTION lean.write_features(text, jsonb) IS
@@ -348,9 +359,10 @@ BEGIN
         unseen := NULL;
         IF FOUND AND EXISTS (SELECT FROM pg_class AS c WHERE c.oid = g.history AND c.relkind IN ('r', 'p', 'm')) THEN
             span := pg_snapshot_xmax(snapshot)::text::bigint - pg_snapshot_xmin(last.snapshot)::text::bigint;
-            -- Numbers of transactions in rows go round after four billion.
+            -- Numbers of transactions in rows go round after four billion. Ages count from some transaction of this moment,
+            -- so there are negative ones, and some are read that need not be.
             IF span < 1000000000 THEN
-                unseen := format('(h.%I > %L OR age(h.xmin) BETWEEN 0 AND %s)', g.event_time, last.up_to, span);
+                unseen := format('(h.%I > %L OR age(h.xmin) BETWEEN -1000000000 AND %s)', g.event_time, last.up_to, span + 100000);
             END IF;
         END IF;
         EXECUTE lean.online_upsert_sql(g, format('(SELECT * FROM %s AS h WHERE h.%I <= $1 AND %s)', g.history, g.event_time,

@@ -2,6 +2,7 @@
 //! reads that a session keeps. The rest is tables and PL/pgSQL in `sql/features`.
 
 mod online;
+mod plans;
 mod watch;
 
 use std::ffi::CString;

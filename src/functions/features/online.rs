@@ -1,53 +1,29 @@
-//! Online reads: the statement that `lean.online_features_sql` writes for a view, planned once in a session.
-//!
-//! What is kept is the statement's plan alone. The server plans it anew when a table of it changes, and we write it anew
-//! when a definition does (`watch.rs`). Rows go from the statement to the caller as they are.
+//! Reading online rows and writing rows given as JSON, by statements whose plans a session keeps (`plans.rs`). Rows go from
+//! the statement to the caller as they are.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
-use std::rc::Rc;
-
-use pgrx::PgList;
 use pgrx::pg_sys;
 use pgrx::pg_sys::panic::pgrx_extern_c_guard;
 use pgrx::prelude::*;
 
-use super::watch;
+use super::plans::{Kind, plan};
 use crate::error::fail;
 use crate::types::call::datum;
-use crate::types::text::Bytes;
 
-/// Plans that a session keeps at a time.
-const MOST: usize = 256;
+/// Reads features of a source, some or all, as JSON or as rows of a type.
+const READ: Kind = Kind {
+    writer: c"SELECT lean.online_features_sql($1, $2, $3)",
+    types: &[
+        pg_sys::BuiltinOid::TEXTOID,
+        pg_sys::BuiltinOid::TEXTARRAYOID,
+        pg_sys::BuiltinOid::OIDOID,
+    ],
+};
 
-/// What a statement is written from: the arguments as they came, and the type of the rows.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Asked {
-    source: Option<Vec<u8>>,
-    features: Option<Vec<u8>>,
-    row_type: pg_sys::Oid,
-}
-
-/// A plan of the server's that outlives the transaction.
-struct Plan {
-    plan: pg_sys::SPIPlanPtr,
-    /// [`watch::changes`] when it was made.
-    changes: u64,
-}
-
-impl Drop for Plan {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            return;
-        }
-        // SAFETY: the plan was kept, and this is the only place that frees it.
-        unsafe { pg_sys::SPI_freeplan(self.plan) };
-    }
-}
-
-thread_local! {
-    static PLANS: RefCell<HashMap<Asked, Rc<Plan>>> = RefCell::default();
-}
+/// Writes rows with some columns to a group.
+const WRITE: Kind = Kind {
+    writer: c"SELECT lean.write_rows_sql($1, $2)",
+    types: &[pg_sys::BuiltinOid::TEXTOID, pg_sys::BuiltinOid::TEXTARRAYOID],
+};
 
 /// Whether an argument is NULL.
 ///
@@ -67,87 +43,19 @@ unsafe fn argument(call: pg_sys::FunctionCallInfo, n: usize) -> Option<pg_sys::D
     unsafe { (!is_null(call, n)).then(|| datum(call, n)) }
 }
 
-/// The bytes of an argument of varying length that may be NULL.
-///
-/// # Safety
-/// As [`is_null`], and the argument's type has varying length.
-unsafe fn bytes(call: pg_sys::FunctionCallInfo, n: usize) -> Option<Vec<u8>> {
-    // SAFETY: passed on to the caller.
-    unsafe { argument(call, n).map(|value| Bytes::of(value).to_vec()) }
-}
-
-/// Writes and plans the statement. SPI is connected.
-///
-/// # Safety
-/// As [`read`].
-unsafe fn make(call: pg_sys::FunctionCallInfo, first: usize, asked: &Asked) -> Plan {
-    let changes = watch::changes();
-    // SAFETY: the types are those of the arguments, and a NULL is told by its flag.
-    unsafe {
-        let mut types = [pg_sys::TEXTOID, pg_sys::TEXTARRAYOID, pg_sys::OIDOID];
-        let row_type = (asked.row_type != pg_sys::InvalidOid).then(|| asked.row_type.into());
-        let given = [argument(call, first), argument(call, first + 2), row_type];
-        let mut values = given.map(|value| value.unwrap_or(pg_sys::Datum::from(0usize)));
-        let nulls =
-            given.map(|value| if value.is_some() { b' ' } else { b'n' } as std::ffi::c_char);
-        let status = pg_sys::SPI_execute_with_args(
-            c"SELECT lean.online_features_sql($1, $2, $3)".as_ptr(),
-            3,
-            types.as_mut_ptr(),
-            values.as_mut_ptr(),
-            nulls.as_ptr(),
-            true,
-            1,
-        );
-        if status != pg_sys::SPI_OK_SELECT as i32 || pg_sys::SPI_processed != 1 {
-            error!("cannot write the statement of an online read: {status}");
-        }
-        let table = &*pg_sys::SPI_tuptable;
-        let text = pg_sys::SPI_getvalue(*table.vals, table.tupdesc, 1);
-        let options = (pg_sys::CURSOR_OPT_GENERIC_PLAN) as i32;
-        let plan = pg_sys::SPI_prepare_cursor(text, 1, [pg_sys::JSONBOID].as_mut_ptr(), options);
-        if plan.is_null() || pg_sys::SPI_keepplan(plan) != 0 {
-            error!("cannot plan an online read");
-        }
-        let sources = pg_sys::SPI_plan_get_plan_sources(plan);
-        let source = (*(*sources).elements).ptr_value.cast::<pg_sys::CachedPlanSource>();
-        let tables = PgList::<pg_sys::Oid>::from_pg((*source).relationOids);
-        watch::watch(tables.iter_oid());
-        Plan { plan, changes }
-    }
-}
-
-/// The plan for what is asked, from before or new. SPI is connected.
-///
-/// # Safety
-/// As [`read`].
-unsafe fn plan(call: pg_sys::FunctionCallInfo, first: usize, asked: Asked) -> Rc<Plan> {
-    let changes = watch::changes();
-    let known = PLANS.with_borrow(|plans| plans.get(&asked).cloned());
-    if let Some(known) = known.filter(|known| known.changes == changes) {
-        return known;
-    }
-    // SAFETY: passed on to the caller.
-    let made = Rc::new(unsafe { make(call, first, &asked) });
-    let replaced = PLANS.with_borrow_mut(|plans| {
-        let all = if plans.len() >= MOST { std::mem::take(plans) } else { HashMap::new() };
-        (all, plans.insert(asked, Rc::clone(&made)))
-    });
-    // Freeing plans calls the server, so not while the map is borrowed.
-    drop(replaced);
-    made
-}
-
 /// Reads: the arguments from `first` on are the source, a text, the keys, a jsonb, and the features, a text[].
 ///
 /// # Safety
 /// SQL declares the arguments so, and a result of a set of rows.
-unsafe fn read(call: pg_sys::FunctionCallInfo, first: usize, row_type: pg_sys::Oid) {
+unsafe fn read(
+    call: pg_sys::FunctionCallInfo,
+    first: usize,
+    row_type: pg_sys::Oid,
+) -> pg_sys::Datum {
     // SAFETY: passed on to the caller.
-    let (asked, keys) = unsafe {
-        let (source, features) = (bytes(call, first), bytes(call, first + 2));
-        (Asked { source, features, row_type }, argument(call, first + 1))
-    };
+    let (source, keys, features) =
+        unsafe { (argument(call, first), argument(call, first + 1), argument(call, first + 2)) };
+    let row_type = (row_type != pg_sys::InvalidOid).then(|| row_type.into());
     let Some(keys) = keys else {
         fail(
             PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
@@ -178,24 +86,37 @@ unsafe fn read(call: pg_sys::FunctionCallInfo, first: usize, row_type: pg_sys::O
         pg_sys::MemoryContextSwitchTo(before);
 
         pg_sys::SPI_connect();
-        let plan = plan(call, first, asked);
-        let mut values = [keys];
-        let status =
-            pg_sys::SPI_execute_plan(plan.plan, values.as_mut_ptr(), c" ".as_ptr(), true, 0);
-        if status != pg_sys::SPI_OK_SELECT as i32 {
-            error!("cannot read online features: {status}");
-        }
+        plan(&READ, &[source, features, row_type]).run(keys, true);
         let table = &*pg_sys::SPI_tuptable;
         for n in 0..pg_sys::SPI_processed as usize {
             pg_sys::tuplestore_puttuple(store, *table.vals.add(n));
         }
         pg_sys::SPI_finish();
     }
+    pg_sys::Datum::from(0usize)
+}
+
+/// Writes: the arguments are the group, a text, the columns that the rows have, a text[], and the rows, a jsonb. Gives the
+/// number of rows that are new.
+///
+/// # Safety
+/// SQL declares the arguments so, and that none is NULL.
+unsafe fn write(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: the statement returns one row with a number, which is passed by value.
+    unsafe {
+        pg_sys::SPI_connect();
+        plan(&WRITE, &[argument(call, 0), argument(call, 1)]).run(datum(call, 2), false);
+        let table = &*pg_sys::SPI_tuptable;
+        let mut is_null = false;
+        let written = pg_sys::SPI_getbinval(*table.vals, table.tupdesc, 1, &mut is_null);
+        pg_sys::SPI_finish();
+        written
+    }
 }
 
 /// Declares the record by which PostgreSQL finds out how to call a function, and the function.
-macro_rules! set_function {
-    ($finfo:ident, $name:ident, $first:literal, $row_type:expr) => {
+macro_rules! function {
+    ($finfo:ident, $name:ident, $call:expr) => {
         #[unsafe(no_mangle)]
         extern "C" fn $finfo() -> &'static pg_sys::Pg_finfo_record {
             &pg_sys::Pg_finfo_record { api_version: 1 }
@@ -204,18 +125,16 @@ macro_rules! set_function {
         #[unsafe(no_mangle)]
         unsafe extern "C-unwind" fn $name(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
             // SAFETY: the outermost Rust frame; PostgreSQL calls, as SQL declares it.
-            unsafe {
-                pgrx_extern_c_guard(|| {
-                    read(call, $first, $row_type(call));
-                    pg_sys::Datum::from(0usize)
-                })
-            }
+            unsafe { pgrx_extern_c_guard(|| $call(call)) }
         }
     };
 }
 
-set_function!(pg_finfo_get_online_features, get_online_features, 0, |_| pg_sys::InvalidOid);
-// The first argument only says what the rows are like.
-set_function!(pg_finfo_get_online_rows, get_online_rows, 1, |call: pg_sys::FunctionCallInfo| {
-    pg_sys::get_fn_expr_argtype((*call).flinfo, 0)
+function!(pg_finfo_get_online_features, get_online_features, |call| {
+    read(call, 0, pg_sys::InvalidOid)
 });
+// The first argument only says what the rows are like.
+function!(pg_finfo_get_online_rows, get_online_rows, |call: pg_sys::FunctionCallInfo| {
+    read(call, 1, pg_sys::get_fn_expr_argtype((*call).flinfo, 0))
+});
+function!(pg_finfo_write_rows, write_rows, write);
