@@ -10,6 +10,4 @@ mod indexes;
 mod quantize;
 mod search;
 mod sparse;
-#[path = "features/statistics.rs"]
-mod statistics;
 mod vectors;

@@ -24,20 +24,6 @@ impl Centroid {
         }
         true
     }
-
-    /// The mean of both together; nothing if they are of different length.
-    pub fn merge(self, other: Centroid) -> Option<Centroid> {
-        if self.count == 0 || other.count == 0 {
-            return Some(if self.count == 0 { other } else { self });
-        }
-        if self.mean.len() != other.mean.len() {
-            return None;
-        }
-        let count = self.count + other.count;
-        let share = other.count as f64 / count as f64;
-        let mean = self.mean.iter().zip(&other.mean).map(|(a, b)| a + (b - a) * share).collect();
-        Some(Centroid { count, mean })
-    }
 }
 
 /// The Euclidean norm.

@@ -3,6 +3,8 @@
 
 mod online;
 mod plans;
+mod profile;
+mod statistics;
 mod watch;
 
 use std::ffi::CString;

@@ -117,6 +117,16 @@ fn chi2_test(
 
 extension_sql_file!(
     "../../../sql/features/statistics.sql",
-    name = "features_statistics",
-    requires = [psi, js_distance, wasserstein_distance, ks_test, chi2_test]
+    name = "feature_statistics",
+    requires = [
+        "feature_writing",
+        psi,
+        js_distance,
+        wasserstein_distance,
+        ks_test,
+        chi2_test,
+        profile_shares,
+        profile_query,
+        merge_profile_parts
+    ]
 );
