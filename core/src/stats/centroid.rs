@@ -1,28 +1,32 @@
-//! The mean of embeddings of one length.
+//! The mean of embeddings, which are of one length.
 
-/// A running mean of vectors. The first one says how long they are.
+/// A running mean of vectors.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Centroid {
-    /// How many vectors there are.
-    pub count: u64,
-    /// Their mean; empty of none.
-    pub mean: Vec<f64>,
+    count: u64,
+    mean: Vec<f64>,
+    mixed: bool,
 }
 
 impl Centroid {
-    /// Takes one more vector, unless it is of another length.
-    pub fn add(&mut self, v: &[f32]) -> bool {
-        if self.count == 0 && self.mean.is_empty() {
+    /// Takes one more vector.
+    pub fn add(&mut self, v: &[f32]) {
+        if self.count == 0 {
             self.mean = vec![0.0; v.len()];
         }
-        if v.len() != self.mean.len() {
-            return false;
-        }
         self.count += 1;
+        self.mixed |= v.len() != self.mean.len();
+        if self.mixed {
+            return;
+        }
         for (mean, x) in self.mean.iter_mut().zip(v) {
             *mean += (f64::from(*x) - *mean) / self.count as f64;
         }
-        true
+    }
+
+    /// The mean, if there are vectors and all are of one length.
+    pub fn mean(&self) -> Option<&[f64]> {
+        (self.count > 0 && !self.mixed).then_some(&self.mean)
     }
 }
 

@@ -68,7 +68,7 @@ pub struct Profile {
     pub rows: u64,
     /// Rows without a value.
     pub nulls: u64,
-    /// Rows with a value that is none: NaN, an infinity, a vector of another length or with gaps.
+    /// Rows with a value that is none: NaN, an infinity, a vector with gaps.
     pub invalid: u64,
     /// Of numbers, and of the norms of vectors.
     pub moments: Moments,
@@ -154,7 +154,8 @@ impl Profile {
 
     /// A row with a vector.
     pub fn add_vector(&mut self, v: &[f32]) {
-        if v.iter().all(|x| x.is_finite()) && self.centroid.add(v) {
+        if v.iter().all(|x| x.is_finite()) {
+            self.centroid.add(v);
             self.add_number(norm(v));
         } else {
             self.add_invalid();
@@ -228,9 +229,7 @@ impl Profile {
         match value {
             Some(Value::Number(x)) if x.is_finite() => self.count_number(x),
             Some(Value::Text(text)) => self.count_text(category(text)),
-            Some(Value::Vector(v))
-                if v.len() == self.centroid.mean.len() && v.iter().all(|x| x.is_finite()) =>
-            {
+            Some(Value::Vector(v)) if v.iter().all(|x| x.is_finite()) => {
                 self.count_number(norm(v));
             }
             _ => self.count_missing(),

@@ -227,8 +227,7 @@ fn line(column: usize, profile: Profile) -> Line {
         Some(Bins::Categories(values, _)) => (None, Some(values.clone())),
         None => (None, None),
     };
-    let centroid = (profile.kind == Kind::Embedding && profile.centroid.count > 0)
-        .then(|| profile.centroid.mean.clone());
+    let centroid = profile.centroid.mean().map(<[f64]>::to_vec);
     (
         column as i32 + 1,
         match profile.kind {

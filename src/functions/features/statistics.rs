@@ -130,3 +130,13 @@ extension_sql_file!(
         merge_profile_parts
     ]
 );
+extension_sql_file!(
+    "../../../sql/features/drift.sql",
+    name = "feature_drift",
+    requires = ["feature_statistics"]
+);
+extension_sql_file!(
+    "../../../sql/features/served.sql",
+    name = "feature_served",
+    requires = ["feature_history"]
+);
