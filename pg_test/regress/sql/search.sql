@@ -30,7 +30,7 @@ SELECT sqlstate_of('SELECT lean.rrf_sum(rank, 60, -weight) FROM found');
 
 -- Partial sums of parallel workers are combined.
 SELECT proname, aggcombinefn, proparallel FROM pg_aggregate JOIN pg_proc ON oid = aggfnoid
-WHERE pronamespace = 'lean'::regnamespace ORDER BY proname, pronargs;
+WHERE pronamespace = 'lean'::regnamespace AND proname LIKE 'rrf%' ORDER BY proname, pronargs;
 
 -- Fusion of arrays. 2 and 1 have the same places in either list: the first list decides.
 SELECT id, round(score::numeric, 6) AS score, rank FROM lean.rrf_fuse(ARRAY[[1, 2, 3], [2, 1, 4]]);
