@@ -275,6 +275,8 @@ BEGIN
         RAISE EXCEPTION 'a baseline needs a name' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     PERFORM lean.check_window("from", "to");
+    -- Two at once wait for each other here, and the last one stays.
+    PERFORM FROM lean.feature_group AS x WHERE (x.name, x.version) = (g.name, g.version) FOR NO KEY UPDATE;
     number := nextval('lean.feature_profile_number');
     DELETE FROM lean.feature_profile AS p WHERE (p.group_name, p.group_version, p.baseline) = (g.name, g.version, name);
     INSERT INTO lean.feature_profile
