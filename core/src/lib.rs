@@ -4,6 +4,7 @@ pub mod bits;
 pub mod dense;
 pub mod element;
 pub mod error;
+pub mod filter;
 pub mod fuse;
 pub mod hnsw;
 pub mod isa;

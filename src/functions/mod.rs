@@ -8,6 +8,7 @@ mod dense;
 mod features;
 mod indexes;
 mod quantize;
+mod runs;
 mod search;
 mod sparse;
 mod vectors;

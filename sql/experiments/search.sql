@@ -1,0 +1,188 @@
+-- Looking at runs: all of one, the best, those that a filter finds, and what differs between some.
+
+CREATE VIEW lean.run_summary AS
+    SELECT r.run_id, e.project, e.name AS experiment, r.name, r.status, r.started_at, r.ended_at,
+        (SELECT jsonb_object_agg(p.key, p.value) FROM lean.run_param AS p WHERE p.run_no = r.run_no) AS params,
+        (SELECT jsonb_object_agg(k.key, m.value) FROM lean.run_metric AS m JOIN lean.metric_key AS k USING (key_no)
+         WHERE m.run_no = r.run_no) AS metrics,
+        r.tags, r.git_commit, r.git_branch, r.language, r.language_version, r.framework, r.framework_version, r.user_name,
+        r.model_path, (SELECT p.run_id FROM lean.run AS p WHERE p.run_no = r.parent_run_no) AS parent_run, r.run_no
+    FROM lean.run AS r JOIN lean.experiment AS e USING (experiment_id)
+    WHERE r.deleted_at IS NULL AND e.deleted_at IS NULL;
+COMMENT ON VIEW lean.run_summary IS 'runs that are not deleted, each with its parameters and latest metrics as jsonb';
+
+COMMENT ON FUNCTION lean.parse_run_filter(text) IS 'internal: the parts of a filter for runs';
+COMMENT ON FUNCTION lean.parse_run_order(text) IS 'internal: the parts of an order of runs';
+
+CREATE FUNCTION lean.run_attribute(name text) RETURNS text
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    attribute text := CASE lower(name) WHEN 'run_name' THEN 'name' WHEN 'start_time' THEN 'started_at' WHEN 'end_time' THEN 'ended_at'
+        WHEN 'user' THEN 'user_name' WHEN 'user_id' THEN 'user_name' ELSE lower(name) END;
+BEGIN
+    IF attribute NOT IN ('run_id', 'name', 'status', 'started_at', 'ended_at', 'git_commit', 'git_branch', 'language', 'language_version',
+                         'framework', 'framework_version', 'user_name', 'model_path') THEN
+        RAISE EXCEPTION 'runs have no attribute "%"', name
+            USING ERRCODE = 'undefined_column',
+                  HINT = 'Attributes are run_id, name, status, started_at, ended_at, git_commit, git_branch, language, language_version, '
+                         'framework, framework_version, user_name and model_path; others are params.x, metrics.x or tags.x.';
+    END IF;
+    RETURN 'r.' || attribute;
+END
+$$;
+COMMENT ON FUNCTION lean.run_attribute(text) IS 'internal: the column of an attribute of runs, by our name or MLflow''s';
+
+CREATE FUNCTION lean.run_condition(field text, name text, operator text, operands text[], "numeric" boolean) RETURNS text
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    is_null boolean := operator IN ('IS NULL', 'IS NOT NULL');
+    negated text := CASE WHEN operator = 'IS NULL' THEN 'NOT ' ELSE '' END;
+    subject text;
+    texts text := (SELECT string_agg(quote_literal(o), ', ') FROM unnest(operands) AS o);
+    compared text;
+BEGIN
+    IF field = 'metric' AND NOT is_null AND (NOT "numeric" OR operator ~ 'LIKE') THEN
+        BEGIN
+            PERFORM o::double precision FROM unnest(operands) AS o;
+        EXCEPTION WHEN data_exception THEN
+            RAISE EXCEPTION 'metric "%" is compared with %, which is no number', name, texts USING ERRCODE = 'invalid_parameter_value';
+        END;
+        IF operator ~ 'LIKE' THEN
+            RAISE EXCEPTION 'metric "%" is a number: % does not go with it', name, operator USING ERRCODE = 'invalid_parameter_value';
+        END IF;
+    END IF;
+    IF operator ~ 'LIKE' AND "numeric" THEN
+        RAISE EXCEPTION '% wants a text in quotes', operator USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF field = 'metric' THEN
+        texts := (SELECT string_agg(format('%L::double precision', o), ', ') FROM unnest(operands) AS o);
+        compared := CASE WHEN operator ~ 'IN$' THEN format('m.value %s (%s)', operator, texts) WHEN operator ~ '[<>]' THEN
+            -- What is no number is neither smaller nor larger.
+            format('m.value %s %s AND m.value <> ''NaN''', operator, texts) ELSE format('m.value %s %s', operator, texts) END;
+        RETURN format('%sEXISTS (SELECT FROM lean.run_metric AS m WHERE m.run_no = r.run_no AND m.experiment_id = r.experiment_id'
+            ' AND m.key_no = (SELECT k.key_no FROM lean.metric_key AS k WHERE k.key = %L)%s)', negated, name,
+            CASE WHEN NOT is_null THEN ' AND ' || compared END);
+    END IF;
+    subject := CASE field WHEN 'param' THEN 'p.value' WHEN 'tag' THEN format('(r.tags ->> %L)', name) ELSE lean.run_attribute(name) END;
+    IF field = 'attribute' AND subject IN ('r.started_at', 'r.ended_at') THEN
+        -- MLflow's users give milliseconds.
+        texts := (SELECT string_agg(CASE WHEN "numeric" THEN format('to_timestamp(%s / 1000.0)', o::numeric) ELSE format('%L::timestamptz', o) END, ', ')
+                  FROM unnest(operands) AS o);
+    ELSIF field = 'attribute' AND subject = 'r.run_id' AND operator IN ('=', '!=', 'IN', 'NOT IN') THEN
+        texts := (SELECT string_agg(format('%L::uuid', o), ', ') FROM unnest(operands) AS o);
+    ELSIF "numeric" THEN
+        -- A text that is no number is compared with none.
+        subject := format('CASE WHEN %1$s ~ ''^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$'' THEN %1$s::numeric END', subject);
+        texts := (SELECT string_agg(format('%L::numeric', o), ', ') FROM unnest(operands) AS o);
+    ELSIF subject = 'r.run_id' AND NOT is_null THEN
+        subject := 'r.run_id::text';
+    END IF;
+    compared := CASE WHEN is_null THEN format('%s %s', subject, operator)
+        WHEN operator ~ 'IN$' THEN format('%s %s (%s)', subject, operator, texts) ELSE format('%s %s %s', subject, operator, texts) END;
+    IF field = 'param' THEN
+        RETURN format('%sEXISTS (SELECT FROM lean.run_param AS p WHERE p.run_no = r.run_no AND p.key = %L%s)', negated, name,
+            CASE WHEN NOT is_null THEN ' AND ' || compared END);
+    END IF;
+    RETURN coalesce(compared, 'false');
+END
+$$;
+COMMENT ON FUNCTION lean.run_condition(text, text, text, text[], boolean) IS 'internal: a condition of a filter for runs, in SQL';
+
+CREATE FUNCTION lean.search_runs(
+    experiment text DEFAULT NULL, filter text DEFAULT '', order_by text DEFAULT '', max_results bigint DEFAULT 1000, "offset" bigint DEFAULT 0
+) RETURNS SETOF lean.run_summary
+    LANGUAGE plpgsql STABLE ROWS 100 SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    found_in text := CASE WHEN experiment IS NOT NULL THEN format('r.experiment_id = %s', (lean.find_experiment(experiment)).experiment_id) ELSE 'true' END;
+    condition text;
+    joins text;
+    orders text;
+BEGIN
+    SELECT string_agg(coalesce(f.word, lean.run_condition(f.field, f.name, f.operator, f.operands, f."numeric")), ' ' ORDER BY f.n) INTO condition
+        FROM lean.parse_run_filter(coalesce(filter, '')) WITH ORDINALITY AS f (word, field, name, operator, operands, "numeric", n);
+    SELECT string_agg(CASE o.field
+            WHEN 'metric' THEN format(' LEFT JOIN lean.run_metric AS o%s ON o%1$s.run_no = r.run_no AND o%1$s.experiment_id = r.experiment_id'
+                ' AND o%1$s.key_no = (SELECT k.key_no FROM lean.metric_key AS k WHERE k.key = %L)', o.n, o.name)
+            WHEN 'param' THEN format(' LEFT JOIN lean.run_param AS o%s ON o%1$s.run_no = r.run_no AND o%1$s.key = %L', o.n, o.name) END, '' ORDER BY o.n),
+        string_agg(CASE o.field
+            -- What is no number comes last, either way.
+            WHEN 'metric' THEN format('nullif(o%s.value, ''NaN'')', o.n)
+            WHEN 'param' THEN format('o%s.value', o.n)
+            WHEN 'tag' THEN format('r.tags ->> %L', o.name)
+            ELSE lean.run_attribute(o.name) END || CASE WHEN o.descending THEN ' DESC NULLS LAST' ELSE ' NULLS LAST' END, ', ' ORDER BY o.n)
+        INTO joins, orders
+        FROM lean.parse_run_order(coalesce(order_by, '')) WITH ORDINALITY AS o (field, name, descending, n);
+    RETURN QUERY EXECUTE format(
+$sql$SELECT s.* FROM (
+    SELECT r.run_no, row_number() OVER (ORDER BY %1$s) AS n
+    FROM lean.run AS r%2$s
+    WHERE %3$s AND r.deleted_at IS NULL AND (%4$s)
+        AND EXISTS (SELECT FROM lean.experiment AS e WHERE e.experiment_id = r.experiment_id AND e.deleted_at IS NULL)
+    ORDER BY %1$s LIMIT $1 OFFSET $2
+) AS x JOIN lean.run_summary AS s USING (run_no) ORDER BY x.n$sql$,
+        coalesce(orders || ', ', '') || 'r.started_at DESC, r.run_no DESC', joins, found_in, coalesce(condition, 'true'))
+        USING max_results, coalesce("offset", 0);
+END
+$$;
+COMMENT ON FUNCTION lean.search_runs(text, text, text, bigint, bigint) IS
+    'runs of an experiment, or of all, that a filter such as metrics.rmse < 1 AND params.model = ''tree'' finds; newest first unless '
+    'ordered otherwise, as by metrics.rmse DESC';
+
+CREATE FUNCTION lean.best_run(experiment text, metric text, maximize boolean DEFAULT true, of_all_steps boolean DEFAULT false)
+    RETURNS TABLE (run_id uuid, name text, metric_value double precision, step bigint, params jsonb, metrics jsonb, status text, started_at timestamptz)
+    LANGUAGE plpgsql STABLE ROWS 1 SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    e lean.experiment := lean.find_experiment(experiment);
+    key integer := (SELECT k.key_no FROM lean.metric_key AS k WHERE k.key = best_run.metric);
+    bound text := CASE WHEN of_all_steps THEN CASE WHEN maximize THEN 'm.max_value' ELSE 'm.min_value' END ELSE 'm.value' END;
+BEGIN
+    RETURN QUERY EXECUTE format(
+$sql$SELECT s.run_id, s.name, x.value, x.step, s.params, s.metrics, s.status, s.started_at
+FROM (
+    SELECT m.run_no, %1$s AS value, %2$s AS step
+    FROM lean.run_metric AS m JOIN lean.run AS r USING (run_no)
+    WHERE m.experiment_id = $1 AND m.key_no = $2 AND %1$s IS NOT NULL AND %1$s <> 'NaN' AND r.deleted_at IS NULL
+    ORDER BY %1$s %3$s, r.started_at, m.run_no LIMIT 1
+) AS x JOIN lean.run_summary AS s USING (run_no)$sql$,
+        bound, CASE WHEN of_all_steps THEN CASE WHEN maximize THEN 'm.max_step' ELSE 'm.min_step' END ELSE 'm.step' END,
+        CASE WHEN maximize THEN 'DESC' ELSE '' END)
+        USING e.experiment_id, key;
+END
+$$;
+COMMENT ON FUNCTION lean.best_run(text, text, boolean, boolean) IS
+    'the run of an experiment with the largest, or smallest, latest value of a metric, or value at any step; no row without one';
+
+CREATE FUNCTION lean.metric_history(run uuid, key text) RETURNS TABLE (step bigint, at timestamptz, value double precision)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    r lean.run := lean.find_run(run);
+BEGIN
+    RETURN QUERY SELECT m.step, m.at, m.value FROM lean.metric AS m
+        WHERE m.run_no = r.run_no AND m.key_no = (SELECT k.key_no FROM lean.metric_key AS k WHERE k.key = metric_history.key)
+        ORDER BY m.step, m.at, m.value;
+END
+$$;
+COMMENT ON FUNCTION lean.metric_history(uuid, text) IS 'the points of a metric of a run, by step';
+
+CREATE FUNCTION lean.compare_runs(runs uuid[]) RETURNS TABLE (kind text, name text, "values" jsonb)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM lean.find_run(r) FROM unnest(runs) AS r;
+    RETURN QUERY
+    WITH compared AS (
+        SELECT s.* FROM unnest(runs) AS u JOIN lean.run_summary AS s ON s.run_id = u
+    ), facts AS (
+        SELECT c.run_id, 'attribute' AS kind, a.key, a.value FROM compared AS c,
+            jsonb_each(to_jsonb(c) - '{run_id,params,metrics,tags,started_at,ended_at,run_no}'::text[]) AS a
+        UNION ALL SELECT c.run_id, 'param', p.key, p.value FROM compared AS c, jsonb_each(c.params) AS p
+        UNION ALL SELECT c.run_id, 'metric', m.key, m.value FROM compared AS c, jsonb_each(c.metrics) AS m
+        UNION ALL SELECT c.run_id, 'tag', t.key, t.value FROM compared AS c, jsonb_each(c.tags) AS t
+    )
+    SELECT f.kind, f.key, jsonb_object_agg(f.run_id, f.value)
+    FROM facts AS f GROUP BY f.kind, f.key
+    HAVING count(DISTINCT f.value) > 1 OR count(*) < (SELECT count(*) FROM compared)
+    ORDER BY array_position('{attribute,param,metric,tag}', f.kind), f.key;
+END
+$$;
+COMMENT ON FUNCTION lean.compare_runs(uuid[]) IS 'what differs between runs: attributes, parameters, latest metrics and tags, by run';
