@@ -229,6 +229,35 @@ CREATE FUNCTION lean.column_type(relation regclass, column_name name) RETURNS te
     );
 COMMENT ON FUNCTION lean.column_type(regclass, name) IS 'internal: the type of a column, null if there is none';
 
+CREATE FUNCTION lean.check_feature_tables(g lean.feature_group, features name[] DEFAULT NULL) RETURNS void
+    LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    changed record;
+BEGIN
+    SELECT c.what, c.type, lean.column_type(g.history, c.name) AS past, lean.column_type(g.online, c.name) AS present INTO changed FROM (
+        SELECT format('feature "%s"', f.name) AS what, f.name, f.type FROM lean.feature AS f
+        WHERE (f.group_name, f.group_version) = (g.name, g.version) AND (features IS NULL OR f.name = ANY (features))
+        UNION ALL
+        SELECT format('column "%s"', k), k, lean.column_type(coalesce(g.online, g.history), k)
+        FROM unnest(g.entity_keys || g.event_time || g.created_time) AS k WHERE k IS NOT NULL
+    ) AS c
+        WHERE c.type IS NULL OR c.type IS DISTINCT FROM lean.column_type(g.history, c.name)
+            OR g.online IS NOT NULL AND c.type IS DISTINCT FROM lean.column_type(g.online, c.name) LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'the tables of feature group %@% have changed: % %', g.name, g.version, changed.what,
+            CASE WHEN changed.what LIKE 'feature%' THEN format('was defined as %s', changed.type) ELSE 'is not what it was' END
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  DETAIL = concat(CASE WHEN changed.past IS NULL THEN 'The history, or its column, is gone.'
+                                       ELSE format('The column of the history is of type %s.', changed.past) END,
+                                  CASE WHEN g.online IS NULL THEN NULL WHEN changed.present IS NULL THEN ' The online table, or its column, is gone.'
+                                       ELSE format(' The column of the online table is of type %s.', changed.present) END),
+                  HINT = 'Restore the columns, or create another version of the group.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION lean.check_feature_tables(lean.feature_group, name[]) IS
+    'internal: refuses a group whose tables have not the columns that were defined; features names some to look at';
+
 CREATE FUNCTION lean.owned_feature_group(reference text) RETURNS lean.feature_group
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -281,7 +310,7 @@ CREATE FUNCTION lean.feast_type(type text) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN CASE
         WHEN type ~* '^\s*(array|set)\s*\(.*\)\s*$' THEN lean.feast_word(regexp_replace(type, '^\s*\w+\s*\((.*)\)\s*$', '\1')) || '[]'
-        WHEN type ~* '^\s*\w+_list\s*$' THEN lean.feast_word(regexp_replace(type, '_list\s*$', '', 'i')) || '[]'
+        WHEN type ~* '^\s*(u?int\d+|float\d+|double|bool|string|bytes|map|unix_timestamp)_list\s*$' THEN lean.feast_word(regexp_replace(type, '_list\s*$', '', 'i')) || '[]'
         WHEN type ~ '\[\s*\]\s*$' THEN lean.feast_word(regexp_replace(type, '\[\s*\]\s*$', '')) || '[]'
         ELSE lean.feast_word(type)
     END;
@@ -502,7 +531,8 @@ BEGIN
     END IF;
     columns := columns || format('%I %s NOT NULL', event_time, coalesce(lean.column_type(past, event_time), 'timestamptz'));
     IF created_time IS NOT NULL THEN
-        columns := columns || format('%I %s NOT NULL DEFAULT clock_timestamp()', created_time, coalesce(lean.column_type(past, created_time), 'timestamptz'));
+        columns := columns || format('%I %s%s DEFAULT clock_timestamp()', created_time, coalesce(lean.column_type(past, created_time), 'timestamptz'),
+            CASE WHEN past IS NULL THEN ' NOT NULL' END);
     END IF;
 
     IF features IS NULL THEN
@@ -531,6 +561,10 @@ BEGIN
         columns := columns || format('%I %s', item.name, coalesce(type, existing));
     END LOOP;
 
+    IF schema IS NULL AND (past IS NULL OR online) THEN
+        RAISE EXCEPTION 'no schema to create the tables of feature group % in', reference
+            USING ERRCODE = 'undefined_schema', HINT = 'No schema of search_path exists; schema => ''...'' names one.';
+    END IF;
     IF past IS NULL THEN
         IF to_regclass(format('%I.%I', schema, table_name)) IS NOT NULL THEN
             RAISE EXCEPTION 'relation %.% already exists', quote_ident(schema), quote_ident(table_name)
@@ -596,6 +630,9 @@ BEGIN
             HINT = 'Add one at a time, as in ''"acc_rate float32"''.';
     END IF;
     SELECT * INTO f FROM lean.parse_features(jsonb_build_array(feature));
+    IF octet_length(f.name) > 63 THEN
+        RAISE EXCEPTION 'feature name "%" is longer than 63 bytes', f.name USING ERRCODE = 'name_too_long';
+    END IF;
     type := CASE WHEN f.type IS NOT NULL THEN lean.column_definition_type(f.type, format('feature "%s"', f.name), search_path) END;
     existing := lean.column_type(g.history, f.name);
     IF EXISTS (SELECT FROM lean.feature AS x WHERE (x.group_name, x.group_version, x.name) = (g.name, g.version, f.name))

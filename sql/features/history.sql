@@ -18,7 +18,7 @@ CREATE FUNCTION lean.keys_match(entity_keys name[], key_types text[], entity_typ
         SELECT string_agg(CASE
             WHEN lean.equality_operator(t::regtype, (entity_types ->> k)::regtype) IS NOT NULL
                 THEN format('h.%1$I %2$s e.%1$I', k, lean.equality_operator(t::regtype, (entity_types ->> k)::regtype))
-            ELSE format('h.%1$I %2$s (e.%1$I)::%3$s', k, lean.equality_operator(t::regtype, t::regtype), t) END, ' AND ' ORDER BY n)
+            ELSE format('h.%1$I %2$s (e.%1$I)::%3$s', k, lean.equality_operator(t::regtype, t::regtype), format_type(t::regtype, -1)) END, ' AND ' ORDER BY n)
         FROM unnest(entity_keys::text[], key_types) WITH ORDINALITY AS x (k, t, n)
     );
 COMMENT ON FUNCTION lean.keys_match(name[], text[], jsonb) IS 'internal: the condition that a row of history is one of an entity';
@@ -122,7 +122,7 @@ BEGIN
                 CASE WHEN as_known_then THEN format(' AND h.%I <= %s', g.created_time, at_time) END);
         END IF;
         can_merge := can_merge AND NOT as_known_then AND 'latest' = ANY (aggregates)
-            AND EXISTS (SELECT FROM pg_class AS c WHERE c.oid = g.history AND c.relkind IN ('r', 'm'));
+            AND EXISTS (SELECT FROM pg_class AS c WHERE c.oid = g.history AND c.relkind IN ('r', 'm') AND NOT c.relhassubclass);
         times := format('h.%I DESC', g.event_time) || coalesce(', h.' || quote_ident(g.created_time) || ' DESC', '');
         IF 'latest' = ANY (aggregates) THEN
             lookups := lookups || format(
@@ -146,7 +146,9 @@ LEFT JOIN (
                 (SELECT string_agg(format('h.%I', k), ', ') FROM unnest(g.entity_keys) AS k),
                 g.event_time, coalesce('h.' || quote_ident(g.created_time), 'NULL::timestamptz'), g.history,
                 (SELECT string_agg(format('h.%I IS NOT NULL', k), ' AND ') FROM unnest(g.entity_keys) AS k), known,
-                (SELECT string_agg(format('(e.%I)::%s', k, t), ', ' ORDER BY n) FROM unnest(g.entity_keys, g.key_types) WITH ORDINALITY AS x (k, t, n)),
+                -- What the index compares is merged as the wider of the two types: a cast could fail, or change what it is.
+                (SELECT string_agg(format(CASE WHEN lean.equality_operator(t::regtype, (entity_types ->> k::text)::regtype) IS NULL
+                    THEN '(e.%I)::%s' ELSE 'e.%I' END, k, format_type(t::regtype, -1)), ', ' ORDER BY n) FROM unnest(g.entity_keys, g.key_types) WITH ORDINALITY AS x (k, t, n)),
                 at_time, CASE WHEN strict THEN -1 ELSE 1 END,
                 CASE WHEN g.ttl IS NOT NULL THEN format(' AND h.%I >= m.at - %s', g.event_time, lean.exact_interval(g.ttl)) END, g.alias);
         END IF;

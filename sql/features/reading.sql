@@ -14,7 +14,6 @@ DECLARE
     all_features lean.feature_view_feature[];
     wanted text[] := features;
     unknown text;
-    changed record;
     parts text[] := regexp_match(source, '^\s*([^@:\s]+)(?:@(\d{1,9}))?\s*$');
 BEGIN
     IF source IS NULL THEN
@@ -37,26 +36,21 @@ BEGIN
         RAISE EXCEPTION 'there is no feature view or feature group "%"', source
             USING ERRCODE = 'undefined_object', HINT = 'lean.feature_views and lean.feature_groups list them.';
     END IF;
-    SELECT w INTO unknown FROM unnest(wanted) AS w WHERE w <> ALL (SELECT f.name FROM unnest(all_features) AS f) LIMIT 1;
+    IF wanted = '{}' THEN
+        RAISE EXCEPTION 'no features of % to read', source
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Without a list of features it is all of them.';
+    END IF;
+    SELECT w INTO unknown FROM unnest(wanted) AS w WHERE w IS NULL OR w <> ALL (SELECT f.name FROM unnest(all_features) AS f) LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION '% has no feature "%"', source, unknown
             USING ERRCODE = 'undefined_object',
                   HINT = (SELECT 'It has ' || string_agg(f.name, ', ' ORDER BY f.position) || '.' FROM unnest(all_features) AS f);
     END IF;
-    SELECT f.group_name, f.group_version, f.name, f.type, lean.column_type(g.history, f.name) AS type_now INTO changed
-        FROM unnest(all_features) AS m
-        JOIN lean.feature AS f ON (f.group_name, f.group_version, f.name) = (m.group_name, m.group_version, m.feature)
-        JOIN lean.feature_group AS g ON (g.name, g.version) = (f.group_name, f.group_version)
-        WHERE f.type IS DISTINCT FROM lean.column_type(g.history, f.name)
-            OR g.online IS NOT NULL AND f.type IS DISTINCT FROM lean.column_type(g.online, f.name) LIMIT 1;
-    IF FOUND THEN
-        RAISE EXCEPTION 'the tables of feature group %@% have changed: feature "%" was defined as %', changed.group_name,
-            changed.group_version, changed.name, changed.type
-            USING ERRCODE = 'object_not_in_prerequisite_state',
-                  DETAIL = CASE WHEN changed.type_now IS NULL THEN 'The history, or its column, is gone.'
-                                ELSE format('The column of the history is of type %s.', changed.type_now) END,
-                  HINT = 'Restore the columns, or create another version of the group.';
-    END IF;
+    PERFORM lean.check_feature_tables(g, (SELECT array_agg(m.feature) FROM unnest(all_features) AS m
+            WHERE (m.group_name, m.group_version) = (g.name, g.version) AND (wanted IS NULL OR m.name = ANY (wanted))))
+        FROM lean.feature_group AS g
+        WHERE (g.name, g.version) IN (SELECT m.group_name, m.group_version FROM unnest(all_features) AS m
+                                      WHERE wanted IS NULL OR m.name = ANY (wanted));
     RETURN QUERY
         SELECT m.name, f.group_name, f.group_version, f.name, f.type, f.default_value,
             (dense_rank() OVER (ORDER BY first.position))::int

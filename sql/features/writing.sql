@@ -17,18 +17,22 @@ DECLARE
     names text[] := (SELECT array_agg(f.name ORDER BY f.position) FROM lean.feature AS f
                      WHERE (f.group_name, f.group_version) = (g.name, g.version));
     times text[] := array_remove(ARRAY[g.event_time::text, g.created_time::text], NULL);
+    -- An adopted history may have rows without a key, which no entity is, and without a creation time, which count as the
+    -- last ones written, as they do when history is read.
+    complete text := CASE WHEN g.adopted THEN (SELECT string_agg(format(' AND x.%I IS NOT NULL', k), '') FROM unnest(g.entity_keys) AS k) END;
+    newer text := CASE WHEN g.adopted THEN 'coalesce(%1$s.%2$I, ''infinity'')' ELSE '%1$s.%2$I' END;
     columns text := (SELECT string_agg(quote_ident(c), ', ') FROM unnest(g.entity_keys::text[] || times || names) AS c);
     keys text := (SELECT string_agg(quote_ident(k), ', ') FROM unnest(g.entity_keys) AS k);
 BEGIN
     RETURN format(
 $sql$INSERT INTO %s AS o (%s)
-    SELECT DISTINCT ON (%s) %s FROM %s AS x WHERE x.%I <= lean.online_from() ORDER BY %s, %s
+    SELECT DISTINCT ON (%s) %s FROM %s AS x WHERE x.%I <= lean.online_from()%s ORDER BY %s, %s
     ON CONFLICT (%s) DO UPDATE SET %s WHERE (%s) > (%s)$sql$,
-        g.online, columns, keys, columns, newest, g.event_time, keys,
+        g.online, columns, keys, columns, newest, g.event_time, complete, keys,
         (SELECT string_agg(quote_ident(t) || ' DESC', ', ') FROM unnest(times) AS t), keys,
         (SELECT string_agg(format('%I = EXCLUDED.%I', c, c), ', ') FROM unnest(times || names) AS c),
-        (SELECT string_agg(format('EXCLUDED.%I', t), ', ') FROM unnest(times) AS t),
-        (SELECT string_agg(format('o.%I', t), ', ') FROM unnest(times) AS t));
+        (SELECT string_agg(format(newer, 'EXCLUDED', t), ', ') FROM unnest(times) AS t),
+        (SELECT string_agg(format(newer, 'o', t), ', ') FROM unnest(times) AS t));
 END
 $$;
 COMMENT ON FUNCTION lean.online_upsert_sql(lean.feature_group, text) IS
@@ -50,45 +54,83 @@ END
 $$;
 COMMENT ON FUNCTION lean.conflicting_rows(text[], text[]) IS 'internal: refuses rows of which nothing says which is newer';
 
+-- What a cast to a type of limited length would cut off is an error, as it is when a row is inserted.
+CREATE FUNCTION lean.unshortened(given anyelement, stored anyelement, column_name text) RETURNS anyelement
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF given::text IS DISTINCT FROM stored::text AND rtrim(given::text) IS DISTINCT FROM rtrim(stored::text) THEN
+        RAISE EXCEPTION 'value too long for column "%": %', column_name, given USING ERRCODE = 'string_data_right_truncation';
+    END IF;
+    RETURN stored;
+END
+$$;
+COMMENT ON FUNCTION lean.unshortened(anyelement, anyelement, text) IS 'internal: a value that is stored in full';
+
+-- A value of a source as its column stores it.
+CREATE FUNCTION lean.stored_value(column_name text, type text) RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+    RETURN CASE WHEN type ~ '^(character|bit).*\(\d+\)(\[\])?$'
+        THEN format('lean.unshortened((s.%1$I)::%2$s, (s.%1$I)::%3$s, %1$L)', column_name, format_type(type::regtype, -1), type)
+        ELSE format('(s.%I)::%s', column_name, type) END;
+COMMENT ON FUNCTION lean.stored_value(text, text) IS 'internal: the expression of a column s of a source as a type';
+
 -- The statement that writes the rows of a source, whose columns are the keys, the event time, and any of the rest.
 CREATE FUNCTION lean.write_sql(g lean.feature_group, source text, given text[]) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    identity text[] := g.entity_keys::text[] || g.event_time::text
-        || CASE WHEN g.created_time = ANY (given) THEN ARRAY[g.created_time::text] ELSE '{}' END;
+    created_given boolean := g.created_time IS NOT NULL AND g.created_time = ANY (given);
+    identity text[] := g.entity_keys::text[] || g.event_time::text || CASE WHEN created_given THEN g.created_time::text END;
     columns text := (SELECT string_agg(quote_ident(c), ', ') FROM unnest(given) AS c);
     types text[] := (SELECT array_agg(lean.column_type(g.history, c::name) ORDER BY n) FROM unnest(given) WITH ORDINALITY AS c (c, n));
+    clock text := 'clock_timestamp()::' || lean.column_type(g.history, g.created_time);
+    conflict text;
+    same text;
 BEGIN
+    identity := array_remove(identity, NULL);
+    conflict := format('lean.conflicting_rows(%L, ARRAY[%s])', identity,
+        (SELECT string_agg(format('s.%I::text', c), ', ') FROM unnest(identity) AS c));
+    -- The same bytes are the same value: not every type has an equality. What the table fills in itself is not compared.
+    same := (SELECT format('record_image_eq(ROW(%s), ROW(%s))', string_agg(format('h.%I', f.name), ', ' ORDER BY f.position),
+            string_agg(CASE WHEN f.name = ANY (given) THEN format('s.%I', f.name)
+                            ELSE format('NULL::%s', lean.column_type(g.history, f.name)) END, ', ' ORDER BY f.position))
+        FROM lean.feature AS f LEFT JOIN pg_attribute AS a ON a.attrelid = g.history AND a.attname = f.name
+        WHERE (f.group_name, f.group_version) = (g.name, g.version)
+            AND (f.name = ANY (given) OR NOT (a.atthasdef OR a.attidentity <> '')));
     RETURN format(
 $sql$WITH sent AS (
     SELECT *, lag(true) OVER (PARTITION BY %1$s ORDER BY %1$s) AS again
     FROM (SELECT DISTINCT ON (%2$s) %3$s FROM (SELECT %4$s FROM %5$s AS s) AS s ORDER BY %2$s) AS s
 ), fresh AS (
-    INSERT INTO %6$s AS h (%3$s)
-    SELECT %3$s FROM sent AS s
-    WHERE CASE WHEN again THEN lean.conflicting_rows(%7$L, %8$s) ELSE true END
-        AND NOT EXISTS (SELECT FROM %6$s AS h WHERE %9$s%10$s%12$s)
+    INSERT INTO %6$s AS h (%7$s)
+    SELECT %8$s FROM sent AS s
+    WHERE CASE WHEN again THEN %9$s ELSE true END
+        AND NOT EXISTS (SELECT FROM %6$s AS h WHERE %10$s AND %11$s%12$s)%13$s
     RETURNING *
-)%11$s
+)%14$s
 SELECT count(*) FROM fresh$sql$,
         (SELECT string_agg(quote_ident(c), ', ') FROM unnest(identity) AS c),
         (SELECT string_agg(lean.comparable(quote_ident(c), t), ', ' ORDER BY array_position(identity, c), n)
          FROM unnest(given, types) WITH ORDINALITY AS x (c, t, n)),
         columns,
-        (SELECT string_agg(format(CASE WHEN c = g.created_time THEN 'coalesce((s.%1$I)::%2$s, clock_timestamp()) AS %1$I' ELSE '(s.%1$I)::%2$s AS %1$I' END,
-                c, t), ', ' ORDER BY n) FROM unnest(given, types) WITH ORDINALITY AS x (c, t, n)),
-        source, g.history, identity,
-        (SELECT 'ARRAY[' || string_agg(format('s.%I::text', c), ', ') || ']' FROM unnest(identity) AS c),
-        (SELECT string_agg(format('h.%1$I %2$s s.%1$I', c, lean.equality_operator(lean.column_type(g.history, c::name)::regtype,
-                lean.column_type(g.history, c::name)::regtype)), ' AND ') FROM unnest(identity) AS c),
-        -- The same bytes are the same value: not every type has an equality.
-        (SELECT ' AND record_image_eq(ROW(' || string_agg(format('h.%I', f.name), ', ' ORDER BY f.position) || '), ROW('
-            || string_agg(CASE WHEN f.name = ANY (given) THEN format('s.%I', f.name) ELSE format('NULL::%s', f.type) END, ', ' ORDER BY f.position)
-            || '))'
-         FROM lean.feature AS f WHERE (f.group_name, f.group_version) = (g.name, g.version)),
-        CASE WHEN g.online IS NOT NULL THEN E', served AS (\n' || lean.online_upsert_sql(g, 'fresh') || E'\n)' END,
+        (SELECT string_agg(lean.stored_value(c, t) || ' AS ' || quote_ident(c), ', ' ORDER BY n)
+         FROM unnest(given, types) WITH ORDINALITY AS x (c, t, n)),
+        source, g.history,
+        columns || CASE WHEN g.created_time IS NOT NULL AND NOT created_given THEN ', ' || quote_ident(g.created_time) ELSE '' END,
+        (SELECT string_agg(CASE WHEN c = g.created_time THEN format('coalesce(s.%I, %s)', c, clock) ELSE quote_ident(c) END, ', ' ORDER BY n)
+         FROM unnest(given) WITH ORDINALITY AS x (c, n)) || CASE WHEN NOT created_given THEN coalesce(', ' || clock, '') ELSE '' END,
+        conflict,
+        (SELECT string_agg(format(CASE WHEN c = g.created_time THEN '(s.%1$I IS NULL OR h.%1$I %2$s s.%1$I)' ELSE 'h.%1$I %2$s s.%1$I' END, c,
+                lean.equality_operator(lean.column_type(g.history, c::name)::regtype, lean.column_type(g.history, c::name)::regtype)), ' AND ')
+         FROM unnest(identity) AS c),
+        -- Two rows that differ, of which neither was written after the other, would be in no order.
+        CASE WHEN created_given THEN format('CASE WHEN %s THEN true WHEN s.%I IS NULL THEN false ELSE %s END', same, g.created_time, conflict)
+             WHEN g.created_time IS NULL THEN format('CASE WHEN %s THEN true ELSE %s END', same, conflict)
+             ELSE same END,
         -- With an index it is a look-up for each row, which costs the same however long the history is.
-        CASE WHEN lean.has_history_index(g.history, g.entity_keys::text[], g.event_time) THEN ' OFFSET 0' END);
+        CASE WHEN lean.has_history_index(g.history, g.entity_keys::text[], g.event_time) THEN ' OFFSET 0' END,
+        -- Another session may be sending the same rows.
+        CASE WHEN created_given AND NOT g.adopted THEN E'\n    ON CONFLICT DO NOTHING' END,
+        CASE WHEN g.online IS NOT NULL THEN E', served AS (\n' || lean.online_upsert_sql(g, 'fresh') || E'\n)' END);
 END
 $$;
 COMMENT ON FUNCTION lean.write_sql(lean.feature_group, text, text[]) IS
@@ -162,6 +204,7 @@ BEGIN
     IF "rows" IS NULL THEN
         RAISE EXCEPTION 'rows must not be null' USING ERRCODE = 'null_value_not_allowed';
     END IF;
+    PERFORM lean.check_feature_tables(g);
     SELECT e.n, e.value INTO item FROM jsonb_array_elements(items) WITH ORDINALITY AS e (value, n) WHERE jsonb_typeof(e.value) <> 'object' LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'row % is no object: %', item.n, item.value
@@ -208,7 +251,7 @@ DECLARE
 BEGIN
     IF source IS NULL THEN
         RAISE EXCEPTION 'neither a relation nor a query' USING ERRCODE = 'null_value_not_allowed';
-    ELSIF source ~* '^\s*(select|with|values|table)\y.*\s' OR source ~ '^\s*\(' THEN
+    ELSIF source ~* '^\s*(select|with|values|table)\y.*\s' OR source ~ '^\s*(\(|--|/\*)' THEN
         RETURN format(E'(%s\n)', regexp_replace(source, '[\s;]+$', ''));
     END IF;
     PERFORM set_config('search_path', search_path, true);
@@ -256,6 +299,7 @@ DECLARE
     statement text;
     written bigint;
 BEGIN
+    PERFORM lean.check_feature_tables(g);
     PERFORM set_config('search_path', search_path, true);
     given := ARRAY(SELECT q.name FROM lean.query_columns('SELECT * FROM ' || from_clause || ' AS s') AS q ORDER BY q.position);
     PERFORM set_config('search_path', 'pg_catalog, pg_temp', true);
@@ -385,13 +429,18 @@ CREATE FUNCTION lean.expire_online("group" text DEFAULT NULL) RETURNS TABLE (fea
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     g lean.feature_group;
+    keys text;
 BEGIN
     FOR g IN SELECT * FROM lean.feature_group AS x
         WHERE x.online IS NOT NULL AND x.ttl IS NOT NULL
-            AND CASE WHEN "group" IS NULL THEN has_table_privilege(x.online, 'DELETE')
+            AND CASE WHEN "group" IS NULL THEN has_table_privilege(x.online, 'DELETE') AND has_table_privilege(x.online, 'UPDATE')
                      ELSE (x.name, x.version) = (SELECT f.name, f.version FROM lean.find_feature_group("group") AS f) END
         ORDER BY x.name, x.version LOOP
-        EXECUTE format('DELETE FROM %s AS o WHERE o.%I < statement_timestamp() - %s', g.online, g.event_time, lean.exact_interval(g.ttl));
+        PERFORM lean.check_feature_tables(g);
+        keys := (SELECT string_agg(quote_ident(k), ', ') FROM unnest(g.entity_keys) AS k);
+        -- Writers lock rows in the order of keys, this would in that of the table: a row that is being written stays.
+        EXECUTE format('DELETE FROM %1$s WHERE (%2$s) IN (SELECT %2$s FROM %1$s AS o WHERE o.%3$I < statement_timestamp() - %4$s FOR UPDATE SKIP LOCKED)',
+            g.online, keys, g.event_time, lean.exact_interval(g.ttl));
         GET DIAGNOSTICS rows_deleted = ROW_COUNT;
         feature_group := format('%s@%s', g.name, g.version);
         RETURN NEXT;

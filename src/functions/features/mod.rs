@@ -42,26 +42,42 @@ fn parse_type(
 /// none.
 #[pg_extern(schema = "lean", stable, strict, parallel_safe)]
 fn equality_operator_oid(left: pg_sys::Oid, right: pg_sys::Oid) -> Option<pg_sys::Oid> {
-    let flags = pg_sys::TYPECACHE_EQ_OPR | pg_sys::TYPECACHE_BTREE_OPFAMILY;
+    let flags = (pg_sys::TYPECACHE_EQ_OPR | pg_sys::TYPECACHE_BTREE_OPFAMILY) as i32;
     // SAFETY: plain look-ups in the server's caches; an entry of the type cache stays.
-    let found = unsafe {
-        let entry = &*pg_sys::lookup_type_cache(left, flags as i32);
-        if left == right {
+    unsafe {
+        let entry = &*pg_sys::lookup_type_cache(left, flags);
+        let other = &*pg_sys::lookup_type_cache(right, flags);
+        let same = pg_sys::getBaseType(left) == pg_sys::getBaseType(right);
+        let found = if same {
             entry.eq_opr
+        } else if is_polymorphic(other.btree_opintype) {
+            // Two arrays, or two enums, are in one family whether or not they can be compared.
+            pg_sys::InvalidOid
         } else {
+            // The type that stands for this one in the family: text for varchar, or what a domain is of.
             pg_sys::get_opfamily_member(
                 entry.btree_opf,
                 entry.btree_opintype,
-                right,
+                other.btree_opintype,
                 pg_sys::BTEqualStrategyNumber as i16,
             )
-        }
-    };
-    // Without a btree family the operator may be that of a hash family: keys need an order.
-    // SAFETY: as above.
-    let ordered =
-        unsafe { (*pg_sys::lookup_type_cache(left, flags as i32)).btree_opf != pg_sys::InvalidOid };
-    (ordered && found != pg_sys::InvalidOid).then_some(found)
+        };
+        // Without a btree family the operator may be that of a hash family: keys need an order.
+        let ordered = entry.btree_opf != pg_sys::InvalidOid;
+        (ordered && found != pg_sys::InvalidOid).then_some(found)
+    }
+}
+
+/// Whether a class of operators is for many types, such as all enums.
+fn is_polymorphic(class: pg_sys::Oid) -> bool {
+    [
+        pg_sys::ANYARRAYOID,
+        pg_sys::ANYENUMOID,
+        pg_sys::ANYRANGEOID,
+        pg_sys::ANYMULTIRANGEOID,
+        pg_sys::RECORDOID,
+    ]
+    .contains(&class)
 }
 
 /// The columns that a query returns, without running it.

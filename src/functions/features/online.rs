@@ -43,6 +43,21 @@ unsafe fn argument(call: pg_sys::FunctionCallInfo, n: usize) -> Option<pg_sys::D
     unsafe { (!is_null(call, n)).then(|| datum(call, n)) }
 }
 
+/// Whether rows of one description can be read by another.
+///
+/// # Safety
+/// Both are valid.
+unsafe fn same_columns(one: pg_sys::TupleDesc, other: pg_sys::TupleDesc) -> bool {
+    // SAFETY: passed on to the caller; columns count from 1, and one that was dropped has no type.
+    unsafe {
+        (*one).natts == (*other).natts
+            && (1..=(*one).natts).all(|n| {
+                let expected = pg_sys::SPI_gettypeid(other, n);
+                expected == pg_sys::InvalidOid || pg_sys::SPI_gettypeid(one, n) == expected
+            })
+    }
+}
+
 /// Reads: the arguments from `first` on are the source, a text, the keys, a jsonb, and the features, a text[].
 ///
 /// # Safety
@@ -88,6 +103,13 @@ unsafe fn read(
         pg_sys::SPI_connect();
         plan(&READ, &[source, features, row_type]).run(keys, true);
         let table = &*pg_sys::SPI_tuptable;
+        if !same_columns(table.tupdesc, description) {
+            fail(
+                PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH,
+                "the columns of the row type have changed within the statement",
+                "Run the statement again.",
+            );
+        }
         for n in 0..pg_sys::SPI_processed as usize {
             pg_sys::tuplestore_puttuple(store, *table.vals.add(n));
         }

@@ -132,7 +132,13 @@ unsafe fn make(kind: &Kind, arguments: &[Option<pg_sys::Datum>], changes: u64) -
         let sources = pg_sys::SPI_plan_get_plan_sources(plan);
         let source = (*(*sources).elements).ptr_value.cast::<pg_sys::CachedPlanSource>();
         let tables = PgList::<pg_sys::Oid>::from_pg((*source).relationOids);
-        watch::watch(tables.iter_oid());
+        // A row type that the caller names has columns of its own.
+        let row_types = arguments.iter().zip(kind.types).filter_map(|(argument, &type_id)| {
+            argument.filter(|_| type_id == pg_sys::BuiltinOid::OIDOID)
+        });
+        let rows =
+            row_types.map(|oid| pg_sys::get_typ_typrelid(pg_sys::Oid::from(oid.value() as u32)));
+        watch::watch(tables.iter_oid().chain(rows));
         Plan { plan, changes }
     }
 }
