@@ -403,7 +403,7 @@ BEGIN
     EXECUTE format('SELECT (jsonb_populate_record(NULL::%s, $1)).%I::text', relation, feature)
         INTO value USING jsonb_build_object(feature, given);
     RETURN value;
-EXCEPTION WHEN data_exception THEN
+EXCEPTION WHEN data_exception OR check_violation THEN
     RAISE EXCEPTION 'default % of feature "%" is not of type %', given, feature, lean.column_type(relation, feature)
         USING ERRCODE = 'invalid_parameter_value', DETAIL = SQLERRM;
 END
@@ -563,7 +563,7 @@ BEGIN
 
     IF schema IS NULL AND (past IS NULL OR online) THEN
         RAISE EXCEPTION 'no schema to create the tables of feature group % in', reference
-            USING ERRCODE = 'undefined_schema', HINT = 'No schema of search_path exists; schema => ''...'' names one.';
+            USING ERRCODE = 'invalid_schema_name', HINT = 'No schema of search_path exists; schema => ''...'' names one.';
     END IF;
     IF past IS NULL THEN
         IF to_regclass(format('%I.%I', schema, table_name)) IS NOT NULL THEN

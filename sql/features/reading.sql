@@ -112,7 +112,7 @@ CREATE FUNCTION lean.json_object(names text[], expressions text[]) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
     RETURN (
         -- A function takes a hundred arguments.
-        SELECT string_agg(format('jsonb_build_object(%s)', pairs), ' || ' ORDER BY part) FROM (
+        SELECT string_agg(format('pg_catalog.jsonb_build_object(%s)', pairs), ' || ' ORDER BY part) FROM (
             SELECT (n - 1) / 50 AS part, string_agg(format('%L, %s', name, expression), ', ' ORDER BY n) AS pairs
             FROM unnest(names, expressions) WITH ORDINALITY AS x (name, expression, n) GROUP BY 1
         ) AS parts
@@ -156,7 +156,7 @@ BEGIN
                         key_types[array_position(keys, k.key::text)]::regtype), k.key), ' AND ')
              FROM unnest(g.entity_keys, g.key_types) AS k (key, type)), g.alias);
         fresh := fresh || jsonb_build_object(g.n::text, CASE WHEN g.ttl IS NULL THEN NULL
-            ELSE format('%I.%I >= statement_timestamp() - %s', g.alias, g.event_time, lean.exact_interval(g.ttl)) END);
+            ELSE format('%I.%I >= pg_catalog.statement_timestamp() - %s', g.alias, g.event_time, lean.exact_interval(g.ttl)) END);
     END LOOP;
 
     -- Every member's value and status as expressions.
@@ -209,9 +209,9 @@ BEGIN
     RETURN format(
 $sql$SELECT
     %s
-FROM jsonb_array_elements(CASE jsonb_typeof($1) WHEN 'array' THEN $1 ELSE jsonb_build_array($1) END) WITH ORDINALITY AS k (entity, n)
-    CROSS JOIN LATERAL jsonb_to_record(
-        CASE WHEN jsonb_typeof(k.entity) = 'object' AND k.entity ?& %L THEN k.entity ELSE lean.missing_key(k.entity, k.n, %L) END
+FROM pg_catalog.jsonb_array_elements(CASE pg_catalog.jsonb_typeof($1) WHEN 'array' THEN $1 ELSE pg_catalog.jsonb_build_array($1) END) WITH ORDINALITY AS k (entity, n)
+    CROSS JOIN LATERAL pg_catalog.jsonb_to_record(
+        CASE WHEN pg_catalog.jsonb_typeof(k.entity) = 'object' AND k.entity ?& %L THEN k.entity ELSE lean.missing_key(k.entity, k.n, %L) END
     ) AS r (%s)%s
 ORDER BY k.n$sql$, chosen, keys, keys,
         (SELECT string_agg(format('%I %s', k, t), ', ' ORDER BY n) FROM unnest(keys, key_types) WITH ORDINALITY AS x (k, t, n)), joins);

@@ -82,7 +82,7 @@ DECLARE
     identity text[] := g.entity_keys::text[] || g.event_time::text || CASE WHEN created_given THEN g.created_time::text END;
     columns text := (SELECT string_agg(quote_ident(c), ', ') FROM unnest(given) AS c);
     types text[] := (SELECT array_agg(lean.column_type(g.history, c::name) ORDER BY n) FROM unnest(given) WITH ORDINALITY AS c (c, n));
-    clock text := 'clock_timestamp()::' || lean.column_type(g.history, g.created_time);
+    clock text := 'pg_catalog.clock_timestamp()::' || lean.column_type(g.history, g.created_time);
     conflict text;
     same text;
 BEGIN
@@ -90,7 +90,7 @@ BEGIN
     conflict := format('lean.conflicting_rows(%L, ARRAY[%s])', identity,
         (SELECT string_agg(format('s.%I::text', c), ', ') FROM unnest(identity) AS c));
     -- The same bytes are the same value: not every type has an equality. What the table fills in itself is not compared.
-    same := (SELECT format('record_image_eq(ROW(%s), ROW(%s))', string_agg(format('h.%I', f.name), ', ' ORDER BY f.position),
+    same := (SELECT format('pg_catalog.record_image_eq(ROW(%s), ROW(%s))', string_agg(format('h.%I', f.name), ', ' ORDER BY f.position),
             string_agg(CASE WHEN f.name = ANY (given) THEN format('s.%I', f.name)
                             ELSE format('NULL::%s', lean.column_type(g.history, f.name)) END, ', ' ORDER BY f.position))
         FROM lean.feature AS f LEFT JOIN pg_attribute AS a ON a.attrelid = g.history AND a.attname = f.name
@@ -98,7 +98,7 @@ BEGIN
             AND (f.name = ANY (given) OR NOT (a.atthasdef OR a.attidentity <> '')));
     RETURN format(
 $sql$WITH sent AS (
-    SELECT *, lag(true) OVER (PARTITION BY %1$s ORDER BY %1$s) AS again
+    SELECT *, pg_catalog.lag(true) OVER (PARTITION BY %1$s ORDER BY %1$s) AS again
     FROM (SELECT DISTINCT ON (%2$s) %3$s FROM (SELECT %4$s FROM %5$s AS s) AS s ORDER BY %2$s) AS s
 ), fresh AS (
     INSERT INTO %6$s AS h (%7$s)
@@ -107,7 +107,7 @@ $sql$WITH sent AS (
         AND NOT EXISTS (SELECT FROM %6$s AS h WHERE %10$s AND %11$s%12$s)%13$s
     RETURNING *
 )%14$s
-SELECT count(*) FROM fresh$sql$,
+SELECT pg_catalog.count(*) FROM fresh$sql$,
         (SELECT string_agg(quote_ident(c), ', ') FROM unnest(identity) AS c),
         (SELECT string_agg(lean.comparable(quote_ident(c), t), ', ' ORDER BY array_position(identity, c), n)
          FROM unnest(given, types) WITH ORDINALITY AS x (c, t, n)),
