@@ -32,5 +32,6 @@ impl Centroid {
 
 /// The Euclidean norm.
 pub fn norm(v: &[f32]) -> f64 {
-    v.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt()
+    // A sum of nothing would be a negative zero.
+    v.iter().fold(0.0, |sum, x| sum + f64::from(*x).powi(2)).sqrt()
 }

@@ -18,6 +18,9 @@ fn shares(p: &[f64], q: &[f64]) -> Result<Option<Vec<(f64, f64)>>, Error> {
     if total_p == 0.0 || total_q == 0.0 {
         return Ok(None);
     }
+    if total_p.is_infinite() || total_q.is_infinite() {
+        return Err(Error::Overflow);
+    }
     Ok(Some(p.iter().zip(q).map(|(p, q)| (p / total_p, q / total_q)).collect()))
 }
 
@@ -26,7 +29,10 @@ fn shares(p: &[f64], q: &[f64]) -> Result<Option<Vec<(f64, f64)>>, Error> {
 pub fn psi(p: &[f64], q: &[f64]) -> Result<Option<f64>, Error> {
     let filled = |share: f64| if share == 0.0 { EMPTY_SHARE } else { share };
     let sum = |shares: Vec<(f64, f64)>| {
-        shares.iter().map(|&(p, q)| (filled(q) - filled(p)) * (filled(q) / filled(p)).ln()).sum()
+        shares
+            .iter()
+            .map(|&(p, q)| (filled(q) - filled(p)) * (filled(q).ln() - filled(p).ln()))
+            .sum()
     };
     Ok(shares(p, q)?.map(sum))
 }
@@ -92,6 +98,8 @@ mod tests {
         assert_eq!(psi(&[1.0], &[1.0, 2.0]), Err(Error::DifferentLengths(1, 2)));
         assert_eq!(psi(&[0.0, 0.0], &[1.0, 2.0]), Ok(None));
         assert!(psi(&[-1.0, 2.0], &[1.0, 2.0]).is_err());
+        assert_eq!(psi(&[1e308, 1e308], &[1.0, 2.0]), Err(Error::Overflow));
+        assert!(psi(&[1e-320, 1.0], &[1.0, 1.0]).unwrap().unwrap().is_finite());
         assert!(jensen_shannon(&[f64::NAN, 2.0], &[1.0, 2.0]).is_err());
     }
 

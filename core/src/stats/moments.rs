@@ -27,7 +27,9 @@ impl Moments {
     pub fn add(&mut self, x: f64) {
         self.count += 1;
         let off = x - self.mean;
-        self.mean += off / self.count as f64;
+        let count = self.count as f64;
+        // Numbers that are further apart than a float reaches have a mean all the same, if no finite deviation.
+        self.mean += if off.is_finite() { off / count } else { x / count - self.mean / count };
         self.squares += off * (x - self.mean);
         self.min = self.min.min(x);
         self.max = self.max.max(x);
@@ -42,7 +44,11 @@ impl Moments {
         let off = other.mean - self.mean;
         Moments {
             count: self.count + other.count,
-            mean: self.mean + off * (b / (a + b)),
+            mean: if off.is_finite() {
+                self.mean + off * (b / (a + b))
+            } else {
+                self.mean * (a / (a + b)) + other.mean * (b / (a + b))
+            },
             squares: self.squares + other.squares + off * off * (a * b / (a + b)),
             min: self.min.min(other.min),
             max: self.max.max(other.max),
@@ -87,6 +93,15 @@ mod tests {
             .abs()
                 < 1e-6
         );
+    }
+
+    #[test]
+    fn of_numbers_at_the_ends_of_the_range() {
+        let parts = [of(&[1e308, -1.5e308]), of(&[1.7e308, -0.9e308])];
+        for moments in [of(&[1e308, -1.5e308, 1.7e308, -0.9e308]), parts[0].merge(parts[1])] {
+            assert!((moments.mean / 1e308 - 0.075).abs() < 1e-12, "{moments:?}");
+            assert_eq!(moments.deviation(), Some(f64::INFINITY));
+        }
     }
 
     proptest! {

@@ -166,7 +166,12 @@ pub fn percentile(sorted: &[(f64, u64)], share: f64) -> Option<f64> {
                 return Some(x);
             }
             let next = sorted.get(i + 1).map_or(x, |next| next.0);
-            return Some(x + part * (next - x));
+            let step = next - x;
+            return Some(if step.is_finite() {
+                x + part * step
+            } else {
+                x * (1.0 - part) + next * part
+            });
         }
     }
     sorted.last().map(|last| last.0)

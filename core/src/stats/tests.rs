@@ -6,7 +6,7 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
 use super::categories::{Categories, ROOM};
-use super::centroid::Centroid;
+use super::centroid::{Centroid, norm};
 use super::distinct::Distinct;
 use super::histogram::Edges;
 use super::profile::{Bins, CATEGORY_CHARS, Kind, Limits, Profile, Value};
@@ -189,6 +189,16 @@ fn categories_get_bins_of_their_own() {
     assert_eq!(values[0].chars().count(), CATEGORY_CHARS);
     assert_eq!(values[1..], ["x", "y", "z", "0"]);
     assert_eq!(profile.counts, [60, 20, 20, 20, 1, 59, 1]);
+}
+
+#[test]
+fn far_apart_numbers_have_finite_bins() {
+    let mut profile = of_numbers(&[1e308, -1e308, 1.7e308], LIMITS);
+    assert!(profile.find_bins());
+    let Some(Bins::Edges(edges)) = &profile.bins else { panic!("no edges") };
+    assert!(Edges::new(edges.as_slice().to_vec()).is_ok());
+    assert_eq!(profile.counts.iter().sum::<u64>(), 3);
+    assert_eq!(norm(&[]).to_bits(), 0);
 }
 
 #[test]
