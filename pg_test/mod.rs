@@ -1,6 +1,7 @@
 //! The tests that run inside a server.
 
 mod candidates;
+mod features;
 mod hnsw;
 mod ivf;
 mod ivf_build;

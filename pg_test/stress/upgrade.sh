@@ -10,6 +10,13 @@ make_table 500
 run_sql -c 'CREATE TABLE kinds (h halfvec(3), s sparsevec(5), b bit(7))' \
   -c "INSERT INTO kinds VALUES ('[1,2,3]', '{1:1.5,4:-2}/5', B'1010101'), (NULL, NULL, NULL)"
 
+run_sql -f "$STRESS/features_dump.sql" >/dev/null
+features="SELECT concat_ws(' ', g.*, f.*, v.*, u.*) FROM lean.feature_group AS g JOIN lean.feature AS f ON (f.group_name, f.group_version) = (g.name, g.version)
+  LEFT JOIN lean.feature_view_feature AS u ON (u.group_name, u.group_version, u.feature) = (f.group_name, f.group_version, f.name)
+  LEFT JOIN lean.feature_view AS v ON (v.name, v.version) = (u.view_name, u.view_version) ORDER BY 1;
+  SELECT entity, feature_values, status, event_times FROM lean.get_online_features('rides', '[{\"driver\": 1, \"zone\": \"n\"}, {\"driver\": 2, \"zone\": \"n\"}]');
+  SELECT * FROM lean.get_historical_features('rides', 'stops') AS (driver bigint, zone text, event_timestamp timestamptz, fare real, trips bigint, feeling public.mood, seen vector(2)) ORDER BY 1, 3"
+
 contents="SELECT md5(string_agg(i::text, ';' ORDER BY id)) || (SELECT md5(string_agg(k::text, ';' ORDER BY k::text)) FROM kinds AS k) FROM items AS i"
 for format in plain custom; do
   "$PG_BINDIR/pg_dump" -F $format -f "$CLUSTER_ROOM/dump.$format" postgres
@@ -21,6 +28,13 @@ for format in plain custom; do
   fi
   [ "$(sql_value "$contents")" = "$(sql_value "$contents" -d "from_$format")" ] || die "$format: the rows differ"
   check_indexes -d "from_$format"
+  [ "$(sql_value "$features")" = "$(sql_value "$features" -d "from_$format")" ] || die "$format: the features differ"
+  # What is defined there works as it did: the same rows are not new, a later one is, and what a view uses stays.
+  [ "$(sql_value "SELECT lean.write_features_from('rides_by_zone@2', 'SELECT * FROM \"Rides\".rides_by_zone_v2')" -d "from_$format")" = 0 ] || die "$format: rows are new"
+  [ "$(sql_value "SELECT lean.write_features('rides_by_zone@2', '{\"driver\": 1, \"zone\": \"n\", \"event_timestamp\": \"2026-02-01Z\", \"fare\": 9}')" -d "from_$format")" = 1 ] || die "$format: a row is not new"
+  [ "$(sql_value "SELECT feature_values ->> 'fare' FROM lean.get_online_features('rides', '{\"driver\": 1, \"zone\": \"n\"}')" -d "from_$format")" = 9 ] || die "$format: the row is not online"
+  [ "$(sql_value "SELECT rows_changed FROM lean.materialize_incremental('drivers')" -d "from_$format")" = 0 ] || die "$format: something was not online"
+  ! sql_value "SELECT lean.drop_feature_group('drivers')" -d "from_$format" 2>/dev/null || die "$format: a group that is used was dropped"
   step "restored a $format dump"
 done
 

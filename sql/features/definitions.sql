@@ -323,9 +323,13 @@ DECLARE
     parsed record;
 BEGIN
     PERFORM set_config('search_path', search_path, true);
-    SELECT p.type_id, p.modifier, t.typtype INTO parsed
-        FROM lean.parse_type(lean.feast_type(column_definition_type.type)) AS p JOIN pg_catalog.pg_type AS t ON t.oid = p.type_id
-        WHERE pg_catalog.to_regtype(lean.feast_type(column_definition_type.type)) IS NOT NULL;
+    BEGIN
+        SELECT p.type_id, p.modifier, t.typtype INTO parsed
+            FROM lean.parse_type(lean.feast_type(column_definition_type.type)) AS p JOIN pg_catalog.pg_type AS t ON t.oid = p.type_id
+            WHERE pg_catalog.to_regtype(lean.feast_type(column_definition_type.type)) IS NOT NULL;
+    EXCEPTION WHEN syntax_error THEN
+        SELECT NULL::pg_catalog.oid AS type_id, NULL::pg_catalog.int4 AS modifier, NULL::pg_catalog.text AS typtype INTO parsed;
+    END;
     PERFORM set_config('search_path', 'pg_catalog, pg_temp', true);
     IF parsed.type_id IS NULL OR parsed.typtype = 'p' THEN
         RAISE EXCEPTION 'type "%" of % does not exist', type, what
@@ -475,6 +479,8 @@ BEGIN
                   HINT = 'lean.add_feature adds to it; anything else is another version.';
     ELSIF ttl < interval '0' THEN
         RAISE EXCEPTION 'ttl % is negative', ttl USING ERRCODE = 'invalid_parameter_value', HINT = 'Without a limit it is NULL or 0.';
+    ELSIF ttl > interval '1000 years' THEN
+        RAISE EXCEPTION 'ttl % is longer than 1000 years', ttl USING ERRCODE = 'invalid_parameter_value', HINT = 'Without a limit it is NULL or 0.';
     ELSIF coalesce(cardinality(entity_keys), 0) = 0 OR array_ndims(entity_keys) > 1 THEN
         RAISE EXCEPTION 'feature group % has no entity keys', reference
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Give at least one, as in ''{driver_id bigint}''.';

@@ -94,11 +94,13 @@ BEGIN
 
     -- What the entities are.
     PERFORM set_config('search_path', search_path, true);
-    entity_types := (SELECT jsonb_object_agg(q.name, format_type(q.type_id, q.modifier))
+    -- Types by number: names would be those of the caller's search path.
+    entity_types := (SELECT pg_catalog.jsonb_object_agg(q.name, q.type_id)
                      FROM lean.query_columns('SELECT * FROM ' || from_clause || ' AS e') AS q);
     SELECT array_agg(format('e.%I', q.name) ORDER BY q.position), array_agg(q.name ORDER BY q.position) INTO outputs, names
         FROM lean.query_columns('SELECT * FROM ' || from_clause || ' AS e') AS q;
     PERFORM set_config('search_path', 'pg_catalog, pg_temp', true);
+    entity_types := (SELECT jsonb_object_agg(x.key, format_type(x.value::oid, -1)) FROM jsonb_each_text(entity_types) AS x);
     IF NOT entity_types ? entity_time THEN
         RAISE EXCEPTION 'entities have no column "%"', entity_time
             USING ERRCODE = 'undefined_column', HINT = 'It says for what time features are wanted; entity_time => ''...'' names another column.';
@@ -109,6 +111,17 @@ BEGIN
     SELECT s.label, k INTO f FROM lean.source_groups(source, features) AS s, unnest(s.entity_keys) AS k WHERE NOT entity_types ? k::text LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'entities have no column "%", which is an entity key of %', f.k, f.label USING ERRCODE = 'undefined_column';
+    END IF;
+    -- A cast that rounds would find another entity. What is read from text is itself or an error.
+    SELECT s.label, k.key, k.type, t.oid::regtype AS given INTO f
+        FROM lean.source_groups(source, features) AS s, unnest(s.entity_keys::text[], s.key_types) AS k (key, type)
+        JOIN pg_type AS t ON t.oid = (entity_types ->> k.key)::regtype
+        WHERE lean.equality_operator(k.type::regtype, t.oid) IS NULL AND t.typcategory NOT IN ('S', 'X')
+            AND NOT EXISTS (SELECT FROM pg_cast AS c WHERE c.castsource = t.oid AND c.casttarget = k.type::regtype AND c.castcontext = 'i')
+        LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'entity key "%" of entities is of type %, and of type % in %', f.key, f.given, f.type, f.label
+            USING ERRCODE = 'datatype_mismatch', HINT = format('Cast it: %I::%s.', f.key, f.type);
     END IF;
 
     FOR g IN SELECT * FROM lean.source_groups(source, features) LOOP

@@ -98,12 +98,12 @@ BEGIN
             AND (f.name = ANY (given) OR NOT (a.atthasdef OR a.attidentity <> '')));
     RETURN format(
 $sql$WITH sent AS (
-    SELECT *, pg_catalog.lag(true) OVER (PARTITION BY %1$s ORDER BY %1$s) AS again
+    SELECT *, pg_catalog.lag(true) OVER (PARTITION BY %1$s ORDER BY %1$s) AS "#again"
     FROM (SELECT DISTINCT ON (%2$s) %3$s FROM (SELECT %4$s FROM %5$s AS s) AS s ORDER BY %2$s) AS s
 ), fresh AS (
     INSERT INTO %6$s AS h (%7$s)
     SELECT %8$s FROM sent AS s
-    WHERE CASE WHEN again THEN %9$s ELSE true END
+    WHERE CASE WHEN s."#again" THEN %9$s ELSE true END
         AND NOT EXISTS (SELECT FROM %6$s AS h WHERE %10$s AND %11$s%12$s)%13$s
     RETURNING *
 )%14$s

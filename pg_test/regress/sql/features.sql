@@ -42,6 +42,8 @@ SELECT columns('types_v1');
 SELECT outcome($$SELECT lean.create_feature_group('bad', '{k int}', '["a nonsense"]')$$);
 SELECT outcome($$SELECT lean.create_feature_group('bad', '{k int}', '["a anyelement"]')$$);
 SELECT outcome($$SELECT lean.create_feature_group('bad', '{k int}', '["a trigger"]')$$);
+SELECT outcome($$SELECT lean.create_feature_group('bad', '{k int}', '["a int); DROP TABLE x; --"]')$$);
+SELECT outcome($$SELECT lean.create_feature_group('bad', '{k int, n numeric(4,1)}', '["a int"]')$$);
 
 -- Keys of other types.
 SELECT lean.create_feature_group('keys', '{m mood, p percent, d date, u uuid, v varchar(3)}', '["x int"]');
@@ -59,6 +61,16 @@ SELECT lean.write_features('Sizes', '{"Shoe:Size": 42, "at time": "2026-01-01Z",
 SELECT feature_values FROM lean.get_online_features('Sizes', '{"Shoe:Size": 42}');
 SELECT * FROM lean.get_historical_features('Sizes', 'SELECT 42 AS "Shoe:Size", timestamptz ''2026-01-02Z'' AS event_timestamp') AS ("Shoe:Size" int, at timestamptz, "Width" real, "select" int);
 SELECT lean.drop_feature_group('Sizes', drop_history => true);
+
+-- Names that the statements use themselves.
+SELECT lean.create_feature_group('awkward', '{n int, place text, k int}', '["again int", "again_ int", "h int", "at int", "e int", "o int", "s int", "entity int", "x int", "d int", "g1 int", "r int"]', event_time => 'side', created_time => 'written');
+SELECT lean.write_features_from('awkward', 'SELECT 1 AS n, ''x'' AS place, 2 AS k, timestamptz ''2026-01-01Z'' AS side, 3 AS again, 4 AS h, 5 AS at'),
+	lean.write_features('awkward', '{"n": 1, "place": "x", "k": 2, "side": "2026-01-01Z", "again": 3, "h": 4, "at": 5}');
+SELECT feature_values FROM lean.get_online_features('awkward', '{"n": 1, "place": "x", "k": 2}');
+SELECT * FROM lean.get_historical_features('awkward', 'SELECT 1 AS n, ''x'' AS place, 2 AS k, timestamptz ''2026-01-02Z'' AS side', entity_time => 'side', features => '{again, at}', aggregates => '{latest, max}', method => 'lateral')
+	AS (n int, place text, k int, side timestamptz, again int, max int, at int, max_at int);
+SELECT feature_values FROM lean.get_offline_features('awkward', '{"n": 1, "place": "x", "k": 2}', NULL, NULL);
+SELECT * FROM lean.materialize_incremental('awkward');
 
 -- What is refused; nothing is left of it.
 SELECT outcome($$SELECT lean.create_feature_group('driver_stats', '{k int}', '["a int"]')$$);
@@ -86,6 +98,7 @@ SELECT outcome($$SELECT lean.create_feature_group('bad', '{k int}', '[["a", "int
 SELECT outcome($$SELECT lean.create_feature_group('bad', '{k int}', '[["a", "mood", "angry"]]')$$);
 SELECT outcome($$SELECT lean.create_feature_group('bad', '{k int}', '[["a", "percent", 101]]')$$);
 SELECT outcome($$SELECT lean.create_feature_group('bad', '{k int}', '["a int"]', ttl => '-1 hour')$$);
+SELECT outcome($$SELECT lean.create_feature_group('bad', '{k int}', '["a int"]', ttl => '5000 years')$$);
 SELECT outcome($$SELECT lean.create_feature_group('bad', '{k int}', '["a int"]', event_time => NULL)$$);
 SELECT outcome($$SELECT lean.create_feature_group('bad', '{k int}', '["a int"]', created_time => NULL)$$);
 SELECT outcome($$SELECT lean.create_feature_group('bad', '{k int}', '["a int"]', schema => 'nowhere')$$);

@@ -148,6 +148,17 @@ SELECT outcome($$SELECT lean.create_training_set('training', 'past', 'asked')$$)
 SELECT * FROM lean.get_historical_features('past', 'SELECT 1::bigint AS k, ''23''::varchar AS zone, date ''2026-01-02'' AS day;', entity_time => 'day', features => '{a}') AS (k bigint, zone varchar, day date, a int);
 SELECT * FROM lean.get_historical_features('past', 'SELECT x AS k, ''23'' AS zone, timestamp ''2026-01-02'' AS event_timestamp FROM (VALUES (1), (4294967297)) AS v (x)', features => '{a}', method => 'lateral') AS (k bigint, zone text, at timestamp, a int) ORDER BY k;
 SELECT * FROM lean.get_historical_features('past', 'SELECT x AS k, ''23'' AS zone, timestamp ''2026-01-02'' AS event_timestamp FROM (VALUES (1), (4294967297)) AS v (x)', features => '{a}', method => 'merge') AS (k bigint, zone text, at timestamp, a int) ORDER BY k;
+CREATE TYPE mood AS ENUM ('sad', 'happy');
+SELECT lean.create_feature_group('moods', '{m mood, "n numeric(4,1)", v varchar(3)}', '["a int"]');
+SELECT lean.write_features('moods', '[{"m": "sad", "n": 1, "v": "abc", "event_timestamp": "2026-01-01Z", "a": 1}, {"m": "happy", "n": 1.2, "v": "abc", "event_timestamp": "2026-01-01Z", "a": 2}]');
+SELECT m, n, v, a FROM lean.get_historical_features('moods', $$SELECT m, n, v, timestamptz '2026-01-02Z' AS event_timestamp FROM unnest(enum_range(NULL::mood)) AS m, (VALUES (1), (1.2), (1.24)) AS x (n), (VALUES ('abc'), ('abcd')) AS y (v)$$, method => 'lateral')
+	AS (m mood, n numeric, v text, t timestamptz, a int) WHERE a > 0 ORDER BY m;
+SELECT m, n, v, a FROM lean.get_historical_features('moods', $$SELECT m, n, v, timestamptz '2026-01-02Z' AS event_timestamp FROM unnest(enum_range(NULL::mood)) AS m, (VALUES (1), (1.2), (1.24)) AS x (n), (VALUES ('abc'), ('abcd')) AS y (v)$$, method => 'merge')
+	AS (m mood, n numeric, v text, t timestamptz, a int) WHERE a > 0 ORDER BY m;
+SELECT m, n, v, a FROM lean.get_historical_features('moods', $$SELECT 'happy' AS m, 1 AS n, 'abc'::name AS v, timestamptz '2026-01-02Z' AS event_timestamp UNION ALL SELECT 'sad', 1, 'abc', '2026-01-02Z'$$, method => 'merge')
+	AS (m text, n int, v name, t timestamptz, a int) ORDER BY m;
+SELECT outcome($$SELECT * FROM lean.get_historical_features('past', 'SELECT 1.4 AS k, ''23'' AS zone, now() AS event_timestamp') AS (k numeric)$$);
+SELECT outcome($$SELECT * FROM lean.get_historical_features('past', 'SELECT ''one'' AS k, ''23'' AS zone, now() AS event_timestamp') AS (k text, z text, t timestamptz, a int, b int, c text)$$);
 SELECT * FROM lean.get_historical_features('past', 'SELECT * FROM asked WHERE false') AS (n int, k int, zone text, at timestamptz, a int, b int, t text);
 -- What is refused.
 SELECT outcome($$SELECT * FROM lean.get_historical_features('past', NULL) AS (x int)$$);

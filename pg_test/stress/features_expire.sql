@@ -1,0 +1,1 @@
+SELECT * FROM lean.expire_online();
