@@ -3,8 +3,10 @@
 -- A group is a history table and, unless it is offline, a table of online rows. Both are ordinary tables of the user who
 -- created the group. What is here only says which table and which column is what.
 
+-- Names are checked by the numbers of their characters: what is a letter differs from one locale to the next, and a dump
+-- may be restored in another.
 CREATE TABLE lean.feature_group (
-    name text NOT NULL CHECK (name ~ '^[[:alpha:]_][[:alnum:]_]*$'),
+    name text NOT NULL CHECK (name ~ '^[A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_\u0080-\U0010ffff]*$'),
     version integer NOT NULL CHECK (version > 0),
     owner name NOT NULL DEFAULT current_user,
     entity_keys name[] NOT NULL,
@@ -45,7 +47,7 @@ COMMENT ON COLUMN lean.feature.type IS 'PostgreSQL type of the column';
 COMMENT ON COLUMN lean.feature.default_value IS 'what stands in for a value that is missing, null or too old';
 
 CREATE TABLE lean.feature_view (
-    name text NOT NULL CHECK (name ~ '^[[:alpha:]_][[:alnum:]_]*$'),
+    name text NOT NULL CHECK (name ~ '^[A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_\u0080-\U0010ffff]*$'),
     version integer NOT NULL CHECK (version > 0),
     owner name NOT NULL DEFAULT current_user,
     served regclass NOT NULL,
@@ -417,7 +419,7 @@ COMMENT ON FUNCTION lean.default_text(regclass, name, jsonb) IS 'internal: a def
 CREATE FUNCTION lean.check_name(name text, kind text) RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF name IS NULL OR name !~ '^[[:alpha:]_][[:alnum:]_]*$' OR octet_length(name) > 40 THEN
+    IF name IS NULL OR name !~ '^[A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_\u0080-\U0010ffff]*$' OR octet_length(name) > 40 THEN
         RAISE EXCEPTION '"%" is no name for a feature %', name, kind
             USING ERRCODE = 'invalid_name', HINT = 'A name has letters, digits and underscores, and at most 40 bytes.';
     END IF;
@@ -439,7 +441,7 @@ BEGIN
         RAISE EXCEPTION 'column "%" of relation % does not exist', column_name, relation
             USING ERRCODE = 'undefined_column',
                   HINT = format('Name it with %s => ''...''%s.', argument, CASE argument WHEN 'created_time' THEN ', or say that there is none with created_time => NULL' ELSE '' END);
-    ELSIF type !~ '^(timestamp|date)' THEN
+    ELSIF type !~ '^(timestamp|date$)' THEN
         RAISE EXCEPTION 'column "%" of relation % is of type %, not of a time', column_name, relation, type
             USING ERRCODE = 'datatype_mismatch';
     END IF;

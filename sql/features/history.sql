@@ -104,7 +104,7 @@ BEGIN
     IF NOT entity_types ? entity_time THEN
         RAISE EXCEPTION 'entities have no column "%"', entity_time
             USING ERRCODE = 'undefined_column', HINT = 'It says for what time features are wanted; entity_time => ''...'' names another column.';
-    ELSIF entity_types ->> entity_time !~ '^(timestamp|date)' THEN
+    ELSIF entity_types ->> entity_time !~ '^(timestamp|date$)' THEN
         RAISE EXCEPTION 'column "%" of entities is of type %, not of a time', entity_time, entity_types ->> entity_time
             USING ERRCODE = 'datatype_mismatch';
     END IF;

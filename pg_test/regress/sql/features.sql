@@ -55,12 +55,12 @@ SELECT outcome($$SELECT lean.create_feature_group('bad', '{k json}', '["a int"]'
 
 -- Names that need quotes, and a schema of its own.
 CREATE SCHEMA "My Features";
-SELECT lean.create_feature_group('Sizes', '{"Shoe:Size int"}', '["Width float32", "select int"]', event_time => 'at time', created_time => 'Made', schema => 'My Features');
-SELECT columns('"My Features"."Sizes_v1_online"');
-SELECT lean.write_features('Sizes', '{"Shoe:Size": 42, "at time": "2026-01-01Z", "Width": 7, "select": 1}');
-SELECT feature_values FROM lean.get_online_features('Sizes', '{"Shoe:Size": 42}');
-SELECT * FROM lean.get_historical_features('Sizes', 'SELECT 42 AS "Shoe:Size", timestamptz ''2026-01-02Z'' AS event_timestamp') AS ("Shoe:Size" int, at timestamptz, "Width" real, "select" int);
-SELECT lean.drop_feature_group('Sizes', drop_history => true);
+SELECT lean.create_feature_group('größe', '{"Shoe:Size int"}', '["Width float32", "select int"]', event_time => 'at time', created_time => 'Made', schema => 'My Features');
+SELECT columns('"My Features"."größe_v1_online"');
+SELECT lean.write_features('größe', '{"Shoe:Size": 42, "at time": "2026-01-01Z", "Width": 7, "select": 1}');
+SELECT feature_values FROM lean.get_online_features('größe', '{"Shoe:Size": 42}');
+SELECT * FROM lean.get_historical_features('größe', 'SELECT 42 AS "Shoe:Size", timestamptz ''2026-01-02Z'' AS event_timestamp') AS ("Shoe:Size" int, at timestamptz, "Width" real, "select" int);
+SELECT lean.drop_feature_group('größe', drop_history => true);
 
 -- Names that the statements use themselves.
 SELECT lean.create_feature_group('awkward', '{n int, place text, k int}', '["again int", "again_ int", "h int", "at int", "e int", "o int", "s int", "entity int", "x int", "d int", "g1 int", "r int"]', event_time => 'side', created_time => 'written');
@@ -184,6 +184,7 @@ INSERT INTO past VALUES (1, '2026-01-01', 1.5, 'a'), (NULL, '2026-01-01', 1, 'no
 SELECT outcome($$SELECT lean.create_feature_group('past', '{Driver}', history => 'past')$$);
 SELECT outcome($$SELECT lean.create_feature_group('past', '{Driver}', history => 'past', event_time => 'When')$$);
 SELECT outcome($$SELECT lean.create_feature_group('past', '{Driver}', history => 'past', event_time => 'load', created_time => NULL)$$);
+SELECT outcome($$SELECT lean.create_feature_group('past', '{a}', history => 'spans', created_time => NULL)$$) FROM (SELECT outcome('CREATE TABLE spans (a int, event_timestamp daterange)')) AS x;
 SELECT outcome($$SELECT lean.create_feature_group('past', '{Nobody}', history => 'past', event_time => 'When', created_time => NULL)$$);
 SELECT outcome($$SELECT lean.create_feature_group('past', '{Driver text}', history => 'past', event_time => 'When', created_time => NULL)$$);
 SELECT outcome($$SELECT lean.create_feature_group('past', '{Driver}', '["nothing"]', history => 'past', event_time => 'When', created_time => NULL)$$);
