@@ -184,7 +184,8 @@ CREATE FUNCTION lean.write_rows_sql("group" text, given text[]) RETURNS text
 DECLARE
     g lean.feature_group := lean.find_feature_group("group");
 BEGIN
-    RETURN lean.write_sql(g, format('jsonb_populate_recordset(NULL::%s, $1)', g.history), given);
+    PERFORM lean.check_feature_tables(g);
+    RETURN lean.write_sql(g, format('pg_catalog.jsonb_populate_recordset(NULL::%s, $1)', g.history), given);
 END
 $$;
 COMMENT ON FUNCTION lean.write_rows_sql(text, text[]) IS 'internal: the statement that writes rows with the given columns; $1 stands for them as jsonb';
@@ -204,7 +205,6 @@ BEGIN
     IF "rows" IS NULL THEN
         RAISE EXCEPTION 'rows must not be null' USING ERRCODE = 'null_value_not_allowed';
     END IF;
-    PERFORM lean.check_feature_tables(g);
     SELECT e.n, e.value INTO item FROM jsonb_array_elements(items) WITH ORDINALITY AS e (value, n) WHERE jsonb_typeof(e.value) <> 'object' LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'row % is no object: %', item.n, item.value
@@ -232,6 +232,7 @@ BEGIN
     BEGIN
         EXECUTE format('SELECT count(r) FROM jsonb_populate_recordset(NULL::%s, $1) AS r', g.history) USING items;
     EXCEPTION WHEN OTHERS THEN
+        PERFORM lean.check_feature_tables(g);
         FOR item IN SELECT e.n, e.value FROM jsonb_array_elements(items) WITH ORDINALITY AS e (value, n) LOOP
             PERFORM lean.raise_bad_value(g, item.value, item.n);
         END LOOP;

@@ -228,6 +228,10 @@ ALTER TABLE changed_v1_online ALTER k TYPE int USING k::int;
 SELECT feature_values FROM lean.get_online_features('changed', '{"k": 1}');
 DROP TABLE changed_v1_online;
 SELECT outcome($$SELECT * FROM lean.get_online_features('changed', '{"k": 1}')$$);
+SELECT outcome($$SELECT lean.write_features('changed', '{"k": 1, "event_timestamp": "2026-01-02Z"}')$$);
+DROP TABLE changed_v1;
+SELECT outcome($$SELECT lean.write_features('changed', '{"k": 1, "event_timestamp": "2026-01-02Z"}')$$);
+SELECT outcome($$SELECT lean.write_features_from('changed', 'SELECT 1 AS k, now() AS event_timestamp')$$);
 SELECT lean.drop_feature_group('changed', drop_history => true);
 
 SET client_min_messages = warning;
