@@ -1,5 +1,31 @@
 -- What was served, and whether history says the same of that moment.
 
+-- The keys of a view, and these with their types, as they are taken out of JSON.
+CREATE FUNCTION lean.served_keys(v lean.feature_view, OUT names text[], OUT columns text)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT array_agg(x.k::text), string_agg(format('%I %s', x.k, x.t), ', ')
+    FROM (
+        SELECT DISTINCT ON (k.k) k.k, lean.column_type(g.history, k.k) AS t
+        FROM lean.feature_group AS g, unnest(g.entity_keys) AS k (k)
+        WHERE (g.name, g.version) IN (SELECT f.group_name, f.group_version FROM lean.feature_view_feature AS f
+                                      WHERE (f.view_name, f.view_version) = (v.name, v.version))
+        ORDER BY k.k, g.name, g.version
+    ) AS x
+$$;
+COMMENT ON FUNCTION lean.served_keys(lean.feature_view) IS 'internal: the entity keys of a view, alone and as a list of columns';
+
+CREATE FUNCTION lean.served_table(v lean.feature_view) RETURNS text
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF lean.qualified_name(v.served) IS NULL THEN
+        RAISE EXCEPTION 'the table of what was served of feature view %@% is gone', v.name, v.version
+            USING ERRCODE = 'undefined_table', HINT = 'Drop the view and create it again; its log begins anew.';
+    END IF;
+    RETURN lean.qualified_name(v.served);
+END
+$$;
+COMMENT ON FUNCTION lean.served_table(lean.feature_view) IS 'internal: the table of what was served of a view';
+
 CREATE FUNCTION lean.log_served(
     "view" text, keys jsonb, features jsonb, status jsonb DEFAULT NULL,
     served_at timestamptz DEFAULT clock_timestamp(), request_id text DEFAULT NULL
@@ -11,7 +37,9 @@ DECLARE
     entities jsonb := CASE jsonb_typeof(keys) WHEN 'array' THEN keys ELSE jsonb_build_array(keys) END;
     given jsonb := CASE jsonb_typeof(features) WHEN 'array' THEN features ELSE jsonb_build_array(features) END;
     statuses jsonb := CASE jsonb_typeof(status) WHEN 'array' THEN status ELSE jsonb_build_array(status) END;
-    names text[] := (SELECT array_agg(DISTINCT k::text) FROM lean.source_groups("view", NULL) AS s, unnest(s.entity_keys) AS k);
+    keys_of record := lean.served_keys(v);
+    known text[] := ARRAY(SELECT f.name::text FROM lean.feature_view_feature AS f
+                          WHERE (f.view_name, f.view_version) = (v.name, v.version) ORDER BY f.position);
     wrong record;
     written bigint;
 BEGIN
@@ -24,9 +52,9 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Give an object each, or arrays of the same length.';
     END IF;
     SELECT e.value, e.n INTO wrong FROM jsonb_array_elements(entities) WITH ORDINALITY AS e (value, n)
-        WHERE jsonb_typeof(e.value) <> 'object' OR NOT e.value ?& names LIMIT 1;
+        WHERE jsonb_typeof(e.value) <> 'object' OR NOT e.value ?& keys_of.names LIMIT 1;
     IF FOUND THEN
-        PERFORM lean.missing_key(wrong.value, wrong.n, names);
+        PERFORM lean.missing_key(wrong.value, wrong.n, keys_of.names);
     END IF;
     SELECT e.value INTO wrong FROM jsonb_array_elements(given) AS e WHERE jsonb_typeof(e.value) <> 'object' LIMIT 1;
     IF FOUND THEN
@@ -34,19 +62,17 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Give {"feature": value, ...}, as lean.get_online_features does.';
     END IF;
     SELECT k INTO wrong FROM jsonb_array_elements(given) AS e, jsonb_object_keys(e.value) AS k
-        WHERE NOT EXISTS (SELECT FROM lean.feature_view_feature AS f WHERE (f.view_name, f.view_version, f.name) = (v.name, v.version, k)) LIMIT 1;
+        WHERE k <> ALL (known) LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'feature view %@% has no feature "%"', v.name, v.version, wrong.k
-            USING ERRCODE = 'undefined_object',
-                  HINT = (SELECT 'It has ' || string_agg(f.name, ', ' ORDER BY f.position) || '.' FROM lean.feature_view_feature AS f
-                          WHERE (f.view_name, f.view_version) = (v.name, v.version));
+            USING ERRCODE = 'undefined_object', HINT = format('It has %s.', array_to_string(known, ', '));
     END IF;
-    -- Keys that are not of their type would come to light when nobody can mend them.
-    EXECUTE format('SELECT count(k) FROM jsonb_to_recordset($1) AS k (%s)', lean.served_keys("view")) USING entities;
+    -- Keys are read as their types here: if they are of others, that would come to light when nobody can mend it.
     EXECUTE format(
 $sql$INSERT INTO %s (served_at, entity, features, status, request_id)
     SELECT $1, e.value, $3 -> (e.n - 1)::int, nullif($4 -> (e.n - 1)::int, 'null'), $5
-    FROM jsonb_array_elements($2) WITH ORDINALITY AS e (value, n)$sql$, v.served)
+    FROM jsonb_array_elements($2) WITH ORDINALITY AS e (value, n) CROSS JOIN LATERAL jsonb_to_record(e.value) AS k (%s)$sql$,
+        lean.served_table(v), keys_of.columns)
         USING served_at, entities, given, statuses, request_id;
     GET DIAGNOSTICS written = ROW_COUNT;
     RETURN written;
@@ -100,16 +126,6 @@ COMMENT ON COLUMN lean.feature_skew.mean_difference IS 'of numbers, the mean of 
 COMMENT ON COLUMN lean.feature_skew.max_difference IS 'of numbers, the largest absolute difference';
 COMMENT ON COLUMN lean.feature_skew.example IS 'the newest of the different values, or else of the late ones';
 
--- The keys of a view with their types, as they are taken out of JSON.
-CREATE FUNCTION lean.served_keys("view" text) RETURNS text
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-    RETURN (
-        SELECT string_agg(format('%I %s', x.k, x.t), ', ' ORDER BY x.k) FROM (
-            SELECT DISTINCT ON (k.k) k.k, k.t FROM lean.source_groups("view", NULL) AS s,
-                unnest(s.entity_keys, s.key_types) AS k (k, t) ORDER BY k.k, s.n) AS x
-    );
-COMMENT ON FUNCTION lean.served_keys(text) IS 'internal: the entity keys of a view as a list of columns';
-
 -- History is joined as it is for training, with defaults and time to live: once as it is known now, once as it was known
 -- when a value was served. Without creation times nobody can say what was known then, and nothing is late.
 CREATE FUNCTION lean.skew_sql("view" text, since timestamptz, tolerance double precision) RETURNS text
@@ -121,7 +137,7 @@ DECLARE
 $sql$SELECT s.ctid AS "served row", s.served_at AS "served at", s.entity AS "served entity", s.features AS "served features",
     s.request_id AS "served request", k.*
 FROM %s AS s CROSS JOIN LATERAL jsonb_to_record(s.entity) AS k (%s)
-WHERE s.served_at >= %L::timestamptz$sql$, lean.qualified_name(v.served), lean.served_keys("view"), since);
+WHERE s.served_at >= %L::timestamptz$sql$, lean.served_table(v), (lean.served_keys(v)).columns, since);
     today text := lean.historical_features_sql("view", entities, 'served at', search_path => 'pg_catalog, pg_temp');
     thence text := CASE WHEN timed
         THEN lean.historical_features_sql("view", entities, 'served at', as_known_then => true, search_path => 'pg_catalog, pg_temp')
@@ -137,29 +153,38 @@ $sql$WITH n AS MATERIALIZED (
 %1$s
 ), t AS MATERIALIZED (
 %2$s
-), compared AS (
-    SELECT m.i, m.name, n."served at" AS at, n."served entity" AS entity, n."served request" AS request,
-        n."served features" -> m.name::text AS served, m.truth,
-        CASE WHEN n."served features" -> m.name::text = m.truth OR lean.served_agrees(n."served features" -> m.name::text, m.truth, %3$L, m.is_time) THEN 'equal'
-             WHEN lean.served_agrees(n."served features" -> m.name::text, m.known, %3$L, m.is_time) THEN 'late'
-             ELSE 'different' END AS verdict
+), compared AS MATERIALIZED (
+    SELECT m.i, w.difference, v.verdict, n."served at" AS at,
+        -- Most rows are equal, and need not carry this along.
+        CASE WHEN v.verdict <> 'equal' THEN jsonb_build_object('entity', n."served entity", 'served_at', n."served at", 'served', w.served,
+            'history', m.truth, 'verdict', v.verdict, 'request_id', n."served request") END AS example
     FROM n JOIN t ON t."served row" = n."served row" CROSS JOIN LATERAL (VALUES
         %4$s
-    ) AS m (i, name, truth, known, is_time)
-    WHERE n."served features" ? m.name::text
-), measured AS (
-    SELECT c.*, CASE WHEN jsonb_typeof(c.served) = 'number' AND jsonb_typeof(c.truth) = 'number'
-                     THEN abs(c.served::numeric - c.truth::numeric)::float8 END AS difference
-    FROM compared AS c
+    ) AS m (i, name, truth, known, is_time) CROSS JOIN LATERAL (
+        SELECT s.served, CASE WHEN jsonb_typeof(s.served) = 'number' AND jsonb_typeof(m.truth) = 'number'
+                              THEN least(abs(s.served::numeric - m.truth::numeric), 1e308) END AS difference
+        FROM (SELECT n."served features" -> m.name::text OFFSET 0) AS s (served) OFFSET 0
+    ) AS w CROSS JOIN LATERAL (
+        SELECT CASE
+            WHEN w.served = m.truth OR w.difference <= %3$L::numeric
+                OR lean.served_agrees(w.served, m.truth, %3$L, m.is_time) THEN 'equal'
+            WHEN lean.served_agrees(w.served, m.known, %3$L, m.is_time) THEN 'late'
+            ELSE 'different' END AS verdict OFFSET 0
+    ) AS v
+    WHERE w.served IS NOT NULL
 )
-SELECT f.name, count(m), count(m) FILTER (WHERE m.verdict = 'equal'), count(m) FILTER (WHERE m.verdict = 'late'),
-    count(m) FILTER (WHERE m.verdict = 'different'), avg(m.difference), max(m.difference),
-    (array_agg(jsonb_build_object('entity', m.entity, 'served_at', m.at, 'served', m.served, 'history', m.truth, 'verdict', m.verdict,
-                                  'request_id', m.request) ORDER BY m.verdict, m.at DESC, m.entity)
-     FILTER (WHERE m.verdict <> 'equal'))[1]
+SELECT f.name, coalesce(c.served, 0), coalesce(c.equal, 0), coalesce(c.late, 0), coalesce(c.different, 0), c.mean, c.max, x.example
 FROM lean.source_features(%5$L, NULL) WITH ORDINALITY AS f (name, group_name, group_version, feature, type, default_value, n, i)
-    LEFT JOIN measured AS m ON m.i = f.i
-GROUP BY f.i, f.name ORDER BY f.i$sql$, today, thence, tolerance, members, "view");
+    LEFT JOIN (
+        SELECT c.i, count(*) AS served, count(*) FILTER (WHERE c.verdict = 'equal') AS equal,
+            count(*) FILTER (WHERE c.verdict = 'late') AS late, count(*) FILTER (WHERE c.verdict = 'different') AS different,
+            avg(c.difference)::float8 AS mean, max(c.difference)::float8 AS max
+        FROM compared AS c GROUP BY c.i
+    ) AS c ON c.i = f.i
+    LEFT JOIN (
+        SELECT DISTINCT ON (c.i) c.i, c.example FROM compared AS c WHERE c.verdict <> 'equal' ORDER BY c.i, c.verdict, c.at DESC, c.example
+    ) AS x ON x.i = f.i
+ORDER BY f.i$sql$, today, thence, tolerance, members, "view");
 END
 $$;
 COMMENT ON FUNCTION lean.skew_sql(text, timestamptz, double precision) IS 'internal: the statement of lean.skew_report';

@@ -185,6 +185,9 @@ SELECT failure(call) FROM unnest(ARRAY[
     $$SELECT lean.log_served('drivers', '{"driver_id": 1}', '{}', served_at => NULL)$$, $$SELECT lean.skew_report('driver')$$,
     $$SELECT lean.skew_report('drivers', tolerance => -1)$$, $$SELECT lean.skew_report('drivers', NULL::timestamptz)$$]) AS call;
 
+DROP TABLE drivers_v1_served;
+SELECT failure($$SELECT lean.log_served('drivers', '{"driver_id": 1}', '{}')$$) AS log, failure($$SELECT lean.skew_report('drivers')$$) AS report;
+
 -- Everything says what it is.
 SELECT p.proname FROM pg_proc AS p WHERE p.pronamespace = 'lean'::regnamespace AND obj_description(p.oid, 'pg_proc') IS NULL;
 DROP OWNED BY drift_reader;
