@@ -78,7 +78,8 @@ CREATE FUNCTION lean.source_groups(source text, features text[])
                    ttl interval, history regclass, online regclass)
     LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
     SELECT DISTINCT ON (f.n) f.n, 'g' || f.n, format('%s@%s', g.name, g.version), g.entity_keys,
-        (SELECT array_agg(lean.column_type(g.history, k) ORDER BY k.n) FROM unnest(g.entity_keys) WITH ORDINALITY AS k (k, n)),
+        -- Without a length or precision, to which a key that is asked for would be cut or rounded.
+        (SELECT array_agg(format_type(lean.column_type(g.history, k)::regtype, -1) ORDER BY k.n) FROM unnest(g.entity_keys) WITH ORDINALITY AS k (k, n)),
         g.event_time, g.created_time, g.ttl, g.history, g.online
     FROM lean.source_features(source, features) AS f
     JOIN lean.feature_group AS g ON (g.name, g.version) = (f.group_name, f.group_version)
@@ -138,9 +139,15 @@ BEGIN
             USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Read it with lean.get_historical_features.';
     END IF;
     SELECT array_agg(k.key ORDER BY k.n, k.i), array_agg(k.type ORDER BY k.n, k.i) INTO keys, key_types FROM (
+        -- Of the types of a key in several groups the one that holds the values of all.
         SELECT DISTINCT ON (x.key) x.key, x.type, s.n, x.i
         FROM lean.source_groups(source, features) AS s, unnest(s.entity_keys, s.key_types) WITH ORDINALITY AS x (key, type, i)
-        ORDER BY x.key, s.n
+        ORDER BY x.key, EXISTS (
+            SELECT FROM lean.source_groups(source, features) AS other, unnest(other.entity_keys, other.key_types) AS y (key, type)
+            JOIN pg_cast AS c ON c.castsource = x.type::regtype AND c.casttarget = y.type::regtype AND c.castcontext = 'i'
+            WHERE y.key = x.key AND NOT EXISTS (SELECT FROM pg_cast AS b
+                WHERE b.castsource = y.type::regtype AND b.casttarget = x.type::regtype AND b.castcontext = 'i')
+        ), s.n
     ) AS k;
     FOR g IN SELECT * FROM lean.source_groups(source, features) LOOP
         SELECT k.key, k.type, key_types[array_position(keys, k.key::text)] AS other INTO clash

@@ -37,6 +37,16 @@ SELECT entity, feature_values FROM lean.get_online_features('model', '{"driver_i
 SELECT (lean.get_online_features('driver', '{"driver_id": 1}', '{trips}')).feature_values;
 SELECT d.driver_id, f.feature_values FROM (VALUES (1), (3)) AS d (driver_id), lean.get_online_features('driver', jsonb_build_object('driver_id', d.driver_id), '{trips}') AS f;
 
+-- Keys of like types in several groups, whichever comes first; a key that is too long, or not as precise, is another one.
+SELECT lean.create_feature_group('short', '{k int, v varchar(3), "n numeric(4,1)"}', '["x int"]'), lean.create_feature_group('long', '{k bigint, v text, n numeric}', '["y int"]');
+SELECT lean.write_features('short', '{"k": 1, "v": "abc", "n": 1.2, "event_timestamp": "2026-01-01Z", "x": 1}'), lean.write_features('long', '[{"k": 1, "v": "abc", "n": 1.2, "event_timestamp": "2026-01-01Z", "y": 2}, {"k": 4294967297, "v": "abcd", "n": 1.24, "event_timestamp": "2026-01-01Z", "y": 3}]');
+SELECT entity, feature_values FROM lean.get_online_features(NULL, '[{"k": 1, "v": "abc", "n": 1.2}, {"k": 4294967297, "v": "abcd", "n": 1.24}]', '{short:x, long:y}');
+SELECT entity, feature_values FROM lean.get_online_features(NULL, '[{"k": 1, "v": "abc", "n": 1.2}, {"k": 4294967297, "v": "abcd", "n": 1.24}]', '{long:y, short:x}');
+SELECT feature_values FROM lean.get_online_features('short', '[{"k": 1, "v": "abcd", "n": 1.2}, {"k": 1, "v": "abc", "n": 1.24}]');
+SELECT feature_values FROM lean.get_offline_features('short', '[{"k": 1, "v": "abcd", "n": 1.2}, {"k": 1, "v": "abc", "n": 1.24}, {"k": 1, "v": "abc", "n": 1.20}]', NULL, NULL);
+SELECT lean.create_feature_group('other_kind', '{k text}', '["z int"]');
+SELECT outcome($$SELECT * FROM lean.get_online_features(NULL, '{"k": 1, "v": "abc", "n": 1.2}', '{short:x, other_kind:z}')$$);
+
 -- Typed rows.
 CREATE TYPE driver_row AS (driver_id int, trips bigint, rate float8, rate__status text, seen vector);
 SELECT * FROM lean.get_online_rows(NULL::driver_row, 'driver', '[{"driver_id": 1}, {"driver_id": 2}, {"driver_id": 4}, {"driver_id": 5}]');
