@@ -63,6 +63,10 @@ WITH u AS (UPDATE lean.feature_group SET owner = current_user RETURNING 1), d AS
 -- Functions that look the name of a group up are no way around privileges either.
 SELECT outcome($$SELECT lean.write_rows('mine', '{k,event_timestamp}', '[{"k": 1, "event_timestamp": "2026-01-03Z"}]')$$);
 
+SELECT outcome('SELECT lean.definitions_changed()');
+SELECT outcome('SELECT lean.equality_operator_oid(0, 0)') <> 'done' AS refused;
+SELECT outcome('SELECT lean.equality_operator(''trigger'', ''int'')');
+
 -- With privileges on the tables others read and write; row-level security decides which rows, for each role in turn.
 SET ROLE regress_maker;
 GRANT SELECT, INSERT, UPDATE ON mine_v1, mine_v1_online TO regress_reader;
