@@ -106,6 +106,48 @@ mod tests {
     }
 
     #[pg_test]
+    fn ivf_scans_stop_when_lists_change_nothing_and_go_on_when_asked() {
+        run("CREATE TABLE items (id int, v vector(40));
+            SELECT setseed(0.5);
+            INSERT INTO items SELECT i, (SELECT array_agg(0.7 * sin(i % 50 * d) + 2 * random())
+                FROM generate_series(1, 40) d)::vector FROM generate_series(1, 3000) i;
+            CREATE TABLE queries AS SELECT id, v FROM items WHERE id <= 5;
+            SET LOCAL enable_seqscan = off; SET LOCAL ivf.recall_target = 0.9");
+        create_index("ivf", "WITH (lists = 60)");
+        let stopped = |id: i32| {
+            run(&format!(
+                "SELECT count(*) FROM (SELECT id FROM items
+                    ORDER BY v <-> (SELECT v FROM queries WHERE id = {id}) LIMIT 10) x"
+            ));
+            let [lists, probes] = last(["lists", "probes"]);
+            assert!(probes < 60, "{probes} lists at most");
+            lists < probes && is_true("NOT grew")
+        };
+        assert!((1..=5).any(stopped), "no query stops early");
+        // All rows come, in order, and those behind a filter.
+        for (filter, rows) in [("true", 3000), ("id % 500 = 0", 6)] {
+            let query = "(SELECT v FROM queries WHERE id = 1)";
+            run(&format!(
+                "CREATE TEMP TABLE given ON COMMIT DROP AS SELECT row_number() OVER () AS n, d
+                    FROM (SELECT v <-> {query} AS d FROM items WHERE {filter}
+                    ORDER BY v <-> {query} LIMIT 3000) x"
+            ));
+            assert!(is_true("grew AND lists = 60"));
+            let given: i64 = get("SELECT count(*) FROM given");
+            assert!(given * 10 >= rows * 9, "{given} of {rows} rows");
+            let order = "SELECT bool_and(d >= before) FROM
+                (SELECT d, lag(d) OVER (ORDER BY n) AS before FROM given) x";
+            assert!(get::<bool>(order));
+            run("DROP TABLE given");
+        }
+        // Without going on there is no more than was read.
+        run("SET LOCAL ivf.iterative_scan = off");
+        run("SELECT id FROM items ORDER BY v <-> (SELECT v FROM queries WHERE id = 1) LIMIT 3000");
+        let [lists, rows] = last(["lists", "rows"]);
+        assert!(lists < 60 && rows < 3000, "{rows} rows of {lists} lists");
+    }
+
+    #[pg_test]
     fn last_scan_of_ivfflat() {
         create_table();
         create_index("ivfflat", "WITH (lists = 8)");

@@ -224,6 +224,29 @@ impl Coder {
         }
     }
 
+    /// How uncertain the bounds are by which rows are first looked at, as [`super::calibrate`] wants it: the standard
+    /// deviation, divided by the distances of the row and of the query from the centroid. Zero where rows are scored whole;
+    /// nothing where it is not known before the rows are.
+    pub fn first_error(&self) -> Option<f32> {
+        match &self.kind {
+            Kind::Plain(_) => Some(0.0),
+            Kind::Product(_) => None,
+            Kind::Rabitq(rabitq) => Some(rabitq.signs_error()),
+        }
+    }
+
+    /// What is to be watched of a row of which the whole code is there, beside the bounds of first bits: the like of them.
+    pub fn first_bound(&self, q: &Query, list: &ListQuery, row: &[u8]) -> Option<f32> {
+        let (Kind::Rabitq(rabitq), Body::Rabitq(query), Some(list)) =
+            (&self.kind, &q.body, &list.0)
+        else {
+            return None;
+        };
+        let parts = RowParts::new(rabitq, row)?;
+        let (_, lower) = query.score_signs(list, EPSILON, parts.signs, &parts.sign_factors);
+        Some(self.in_units(lower.max(self.lowest() as f32)) as f32)
+    }
+
     /// Parts of product codes.
     pub fn parts(&self) -> Option<usize> {
         match &self.kind {
@@ -441,6 +464,14 @@ impl Coder {
                 ListQuery(Some(relative.list(query, centroid)))
             }
             _ => ListQuery(None),
+        }
+    }
+
+    /// The same for [`Coder::block_bounds`] alone, if what [`Coder::to_centroid`] says is enough for that.
+    pub fn list_at(&self, q: &Query, to_centroid: f32) -> Option<ListQuery> {
+        match &q.body {
+            Body::Rabitq(query) => query.list_at(to_centroid).map(|list| ListQuery(Some(list))),
+            _ => None,
         }
     }
 

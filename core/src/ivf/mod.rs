@@ -9,6 +9,7 @@ pub mod calibrate;
 mod centroids;
 pub mod coder;
 mod kmeans;
+pub mod patience;
 mod probe;
 mod tiles;
 

@@ -56,6 +56,16 @@ impl Panels {
         (BLOCK_BYTES / size_of::<f32>() / self.dims.max(1)).clamp(16, 512)
     }
 
+    /// All scores of the rows `ids` of `rows`, [`Panels::width`] for each; those past the last centroid mean nothing.
+    pub fn scores(&self, rows: &[f32], ids: &[u32], out: &mut [f32]) {
+        scores_of(self, rows, ids, out);
+    }
+
+    /// Places for the scores of a row.
+    pub fn width(&self) -> usize {
+        self.offsets.len() * PANEL
+    }
+
     /// The best centroids of the rows `ids` of `rows`.
     pub fn best<const N: usize>(&self, rows: &[f32], ids: &[u32], out: &mut [[Best; N]]) {
         best_of::<N>(self, rows, ids, out);
@@ -76,6 +86,10 @@ impl Best {
 
 multiversion! {
     fn best_of[const N: usize][N](panels: &Panels, rows: &[f32], ids: &[u32], out: &mut [[Best; N]]) -> () = best_kernel;
+}
+
+multiversion! {
+    fn scores_of[][](panels: &Panels, rows: &[f32], ids: &[u32], out: &mut [f32]) -> () = scores_kernel;
 }
 
 /// Takes the scores of a row against the panel that starts at `first`; the earlier centroid stays when two are equal.
@@ -149,6 +163,37 @@ fn best_kernel<I: Tile, const N: usize>(
                         scores[done][lane] -= offsets[lane];
                     }
                     keep(&mut out[row + done], at * PANEL, &scores[done]);
+                }
+                row += taken;
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn scores_kernel<I: Tile>(_: I, panels: &Panels, rows: &[f32], ids: &[u32], out: &mut [f32]) {
+    let (dims, width) = (panels.dims, panels.width());
+    assert_eq!(out.len(), ids.len() * width, "a place for each score");
+    let block = panels.block_rows();
+    for start in (0..ids.len()).step_by(block) {
+        let end = ids.len().min(start + block);
+        for (at, offsets) in panels.offsets.iter().enumerate() {
+            let panel = &panels.values[at * dims * 2..][..dims * 2];
+            let mut row = start;
+            while row < end {
+                let mut scores = [[0.0; PANEL]; MAX_ROWS];
+                let taken = if end - row >= I::ROWS {
+                    I::tile(rows, &ids[row..row + I::ROWS], panel, &mut scores);
+                    I::ROWS
+                } else {
+                    tile::<I, 1, 2>(rows, &ids[row..row + 1], panel, 0, &mut scores);
+                    1
+                };
+                for done in 0..taken {
+                    let out = &mut out[(row + done) * width + at * PANEL..][..PANEL];
+                    for lane in 0..PANEL {
+                        out[lane] = scores[done][lane] - offsets[lane];
+                    }
                 }
                 row += taken;
             }
@@ -266,6 +311,8 @@ mod tests {
                     let panels = Panels::new(&centers, dims, geometry);
                     let mut best = vec![[Best::NONE; 2]; wanted];
                     panels.best::<2>(&rows, &ids, &mut best);
+                    let mut scores = vec![0.0; wanted * panels.width()];
+                    panels.scores(&rows, &ids, &mut scores);
                     for (at, &id) in ids.iter().enumerate() {
                         let row = &rows[id as usize * dims..][..dims];
                         let mut exact: Vec<f32> = Vec::new();
@@ -279,6 +326,10 @@ mod tests {
                         }
                         for near in best[at].iter().take(count) {
                             assert!((near.score - exact[near.at as usize]).abs() < 1e-3);
+                        }
+                        let scores = &scores[at * panels.width()..];
+                        for (score, exact) in scores.iter().zip(&exact) {
+                            assert!((score - exact).abs() < 1e-3);
                         }
                         exact.sort_by(|a, b| b.total_cmp(a));
                         for (near, exact) in best[at].iter().zip(&exact) {

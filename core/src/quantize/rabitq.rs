@@ -111,6 +111,13 @@ impl Rabitq {
         self.rotation.padded()
     }
 
+    /// The standard deviation of scores by signs, divided by the distances of vector and query from the centroid, for a
+    /// residual like most: its signs point in a direction whose cosine with it is the root of 2/π.
+    pub fn signs_error(&self) -> f32 {
+        let lost = std::f64::consts::FRAC_PI_2 - 1.0;
+        (multiple(self.metric) * (lost / (self.padded() - 1) as f64).sqrt()) as f32
+    }
+
     /// The rotation, by which centroids are brought to rotated coordinates.
     pub fn rotation(&self) -> &Rotation {
         &self.rotation

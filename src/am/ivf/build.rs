@@ -2,6 +2,7 @@
 //! written in order, and all pages are logged once.
 
 use leanstack_core::ivf::Centroids;
+use leanstack_core::ivf::calibrate::Stop;
 use leanstack_core::ivf::coder::Repr;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -72,7 +73,14 @@ pub unsafe extern "C-unwind" fn ambuild(
         let mut meta = plan.meta();
         enter(Phase::Cluster);
         let pool = threads::build_pool(threads::build_threads());
-        let (centroids, calibration) = sample.centroids(&plan, untrained.geometry(), &pool);
+        // Product codes come after the centroids.
+        let error = if plan.repr == Repr::Pq { None } else { untrained.first_error() };
+        let (stop, error) = match error {
+            Some(error) => (Stop::Patience, error),
+            None => (Stop::Fixed, 0.0),
+        };
+        let (centroids, calibration) =
+            sample.centroids(&plan, untrained.geometry(), (stop, error), &pool);
         let model = if plan.repr == Repr::Pq {
             enter(Phase::Train);
             sample.codebook(&plan, &centroids, &pool)
@@ -82,6 +90,7 @@ pub unsafe extern "C-unwind" fn ambuild(
             mean
         };
         let info = info(index, &meta, &model);
+        meta.stop = stop as u8;
         meta.calibration = calibration;
         meta.calibrated_lists = centroids.len() as u32;
         enter(Phase::Assign);

@@ -217,19 +217,21 @@ impl Queue {
         }
     }
 
-    /// Adds the rows of a block, with the bounds of their first bits.
+    /// Adds the rows of a block, with the bounds of their first bits. Gives the least of these.
     #[inline]
-    pub fn add_block(&mut self, block: Found<'_>, bounds: &[f32; BLOCK_ROWS]) {
+    pub fn add_block(&mut self, block: Found<'_>, bounds: &[f32; BLOCK_ROWS]) -> f32 {
         let Found { tids, list, page, place } = block;
-        let Ok(tids) = tids.try_into() else { return };
+        let Ok(tids) = tids.try_into() else { return f32::INFINITY };
         let (least, place) = ([f32::INFINITY; COLUMNS], place as u32);
         let mut block = Block { bounds: *bounds, least, tids, list, page, place };
         block.leave_out_what_is_none();
         block.find_least();
+        let least = block.least.into_iter().fold(f32::INFINITY, f32::min);
         if block.has_up_to(self.horizon) {
             block.take(self.horizon, &mut self.near);
         }
         self.blocks.push(block);
+        least
     }
 
     /// Forgets the rows of a list.

@@ -1,7 +1,7 @@
 //! The first part of a build: a sample of the table, and the centroids of its lists.
 
 use half::f16;
-use leanstack_core::ivf::calibrate::{Ranking, calibrate};
+use leanstack_core::ivf::calibrate::{Ranking, Stop, calibrate};
 use leanstack_core::ivf::coder::{Coder, Repr, store_centroid};
 use leanstack_core::ivf::{self, Centroids, Geometry, Stopped};
 use leanstack_core::metric::Metric;
@@ -178,12 +178,13 @@ impl Sample {
         sums.iter().map(|sum| (sum / rows as f64) as f32).collect()
     }
 
-    /// Finds the centroids as an index stores them, at least one, and how many lists a query needs (see
+    /// Finds the centroids as an index stores them, at least one, and how far a query must look with a way to stop (see
     /// [`calibrate`]; not for `ivfflat`, whose users say it themselves).
     pub fn centroids(
         &self,
         plan: &Plan,
         geometry: Geometry,
+        stop: (Stop, f32),
         pool: &rayon::ThreadPool,
     ) -> (Centroids, [f32; 8]) {
         let dims = self.dims;
@@ -196,7 +197,7 @@ impl Sample {
             let calibration = if plan.is_flat {
                 [0.0; 8]
             } else {
-                calibrate(&self.rows, &centroids, ranking, pool, should_stop)?
+                calibrate(&self.rows, &centroids, stop, ranking, pool, should_stop)?
             };
             Ok((centroids, calibration))
         };

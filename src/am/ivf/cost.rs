@@ -3,7 +3,8 @@
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use super::{index, scan};
+use super::breadth::Breadth;
+use super::index;
 use crate::am::cost::{self, Estimate};
 
 /// The share of pages that follow the one read before: a list is written in one piece, and the lists that a scan reads are
@@ -42,7 +43,7 @@ unsafe fn estimate(
         let info = (*path).indexinfo;
         let relation = pg_sys::index_open((*info).indexoid, pg_sys::NoLock as i32);
         let opened = index::open(relation);
-        let probes = scan::first_probes(relation, &opened);
+        let probes = Breadth::new(relation, &opened).expected();
         pg_sys::index_close(relation, pg_sys::NoLock as i32);
         let share = (probes as f64 / f64::from(opened.meta.lists.max(1))).min(1.0);
         // Ex pages are read for few of the rows.

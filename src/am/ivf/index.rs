@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use leanstack_core::ivf::calibrate::probes;
+use leanstack_core::ivf::calibrate::{Extent, Stop, extent};
 use leanstack_core::ivf::coder::{Coder, Repr, Spec};
 use pgrx::pg_sys;
 
@@ -45,6 +45,8 @@ pub struct Opened {
     pub(super) centroids: Rc<RefCell<Option<Rc<Centroids>>>>,
     /// Its fixed part.
     pub meta: Meta,
+    /// What its calibration counts.
+    stop: Stop,
     /// The blocks of the pages of entries.
     pub entry_blocks: Vec<u32>,
 }
@@ -66,9 +68,12 @@ pub unsafe fn open(relation: pg_sys::Relation) -> Opened {
             None => corrupt(relation, META_BLOCK, "not a metapage of an ivf index"),
         }
     };
+    let Ok(stop) = Stop::try_from(meta.stop) else {
+        corrupt(relation, META_BLOCK, "the metapage contradicts itself")
+    };
     if let Some(known) = OPENED.with(|opened| opened.get(meta.build_id)) {
         let Known { info, recent, centroids } = (*known).clone();
-        return Opened { info, recent, centroids, meta, entry_blocks };
+        return Opened { info, recent, centroids, meta, stop, entry_blocks };
     }
     // SAFETY: as the caller promises.
     let model = unsafe { read_model(relation, &meta) };
@@ -79,7 +84,7 @@ pub unsafe fn open(relation: pg_sys::Relation) -> Opened {
     let known = Known { info, recent: Rc::default(), centroids: Rc::default() };
     OPENED.with(|opened| opened.put(meta.build_id, &Rc::new(known.clone())));
     let Known { info, recent, centroids } = known;
-    Opened { info, recent, centroids, meta, entry_blocks }
+    Opened { info, recent, centroids, meta, stop, entry_blocks }
 }
 
 /// Forgets the centroids of all indexes. Scans under way keep theirs.
@@ -124,10 +129,11 @@ impl Opened {
         Entry::place(list).0 >= self.entry_blocks.len()
     }
 
-    /// How many lists a scan looks into to find a share of the nearest rows.
-    pub fn probes_for(&self, recall_target: f64) -> usize {
+    /// How far a scan looks to find a share of the nearest rows.
+    pub fn extent_for(&self, recall_target: f64) -> Extent {
         let Meta { calibration, calibrated_lists, lists, .. } = &self.meta;
-        probes(calibration, *calibrated_lists as usize, *lists as usize, recall_target)
+        let then = *calibrated_lists as usize;
+        extent((self.stop, calibration), then, *lists as usize, recall_target)
     }
 
     /// The entry of a list.

@@ -1,6 +1,7 @@
 //! The `ivfflat` and `ivf` access methods: what they can do, and the functions the server calls. Start with `README.md`
 //! beside this.
 
+mod breadth;
 mod build;
 pub mod candidates;
 mod centroids;

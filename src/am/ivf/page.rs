@@ -81,8 +81,10 @@ pub struct Meta {
     pub type_kind: u8,
     /// Bytes of filter attributes in each row. None so far.
     pub attribute_bytes: u8,
+    /// What `calibration` counts: a [`leanstack_core::ivf::calibrate::Stop`]; zero in indexes of before.
+    pub stop: u8,
     /// Zero.
-    pub unused: [u8; 3],
+    pub unused: [u8; 2],
     /// Groups of lists.
     pub groups: u32,
     /// First page of groups.
@@ -95,7 +97,7 @@ pub struct Meta {
     pub free_head: u32,
     /// Pages on the free list.
     pub free_pages: u32,
-    /// Lists that queries need, see `core/src/ivf/calibrate.rs`; zeros: not known.
+    /// How far queries must look, see `core/src/ivf/calibrate.rs`; zeros: not known.
     pub calibration: [f32; 8],
     /// Pages of entries, whose blocks follow.
     pub entry_pages: u32,

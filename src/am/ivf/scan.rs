@@ -5,14 +5,18 @@
 //! computes the distance itself from the heap and puts the rows in order (`xs_recheckorderby`). Codes too coarse for that
 //! have likely bounds here, and the distance takes their place before the row is given.
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 
+use leanstack_core::Metric;
 use leanstack_core::hnsw::NodeSet;
 use leanstack_core::ivf::coder::{EPSILON, ListQuery, Placed, Query, Wanted};
+use leanstack_core::ivf::patience::Watch;
 use leanstack_core::quantize::rabitq::block::BlockScores;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+use super::breadth::{Breadth, GROWS_AFTER};
 use super::candidates::{self, Candidate, Found, Queue, Rest};
 use super::exact::Exact;
 use super::index::{self, Opened};
@@ -20,11 +24,10 @@ use super::list::{Head, Reader, Stale};
 use super::options::{self, Rerank};
 use super::packed::{prefetch_code, with_code};
 use super::page::{BLOCK_ROWS, Entry, Kind, NONE, ROW_TID_BYTES, block_tid};
-use super::route::{self, Router};
-use crate::am::stats::{About, Breadth, Stats};
+use super::route::{self, Near, Router};
+use crate::am::stats::{self, About, Stats};
 use crate::am::{scan as common, vectors};
 use crate::error::unwrap;
-use crate::guc::{self, FlatIterativeScan, IterativeScan};
 use crate::storage::Tid;
 use crate::types::value::detoast;
 
@@ -43,7 +46,9 @@ struct Work {
     /// Nothing: the query is NULL, and all rows are equally near.
     query: Option<Query>,
     router: Router,
-    plan: Plan,
+    plan: Breadth,
+    /// Watches whether lists still change what is nearest, until they do not.
+    watch: Option<Watch>,
     probed: usize,
     /// Lists that were read, split ones under their own number.
     read: NodeSet,
@@ -71,28 +76,11 @@ struct Work {
 struct Listed {
     list: u32,
     stamp: u32,
-    query: Option<ListQuery>,
+    encoder: u32,
+    /// Made when a whole code is first looked at.
+    query: OnceCell<ListQuery>,
 }
 
-/// How far a scan looks.
-#[derive(Clone, Copy)]
-struct Plan {
-    /// Lists to read before the first row is given.
-    probes: usize,
-    /// Lists to read at most.
-    max_probes: usize,
-    /// Whether more lists are read as more rows are given.
-    grows: bool,
-    /// Whether what comes too late is left out.
-    in_order: bool,
-    /// Whether first bits decide nothing, but every row is looked at by its whole code.
-    whole: bool,
-}
-
-/// So many rows are given before more lists are read: the executor takes some to put ten in order.
-const GROWS_AFTER: usize = 20;
-/// More lists are read a tenth at a time.
-const GROWTH: f64 = 1.1;
 /// Of what a whole code raises the bound of first bits by on average, the share that the first rows are given ahead by:
 /// about as if the bound were 2.6 standard deviations below the estimate, not 3.
 const AHEAD_SHARE: f64 = 0.1;
@@ -171,53 +159,6 @@ pub unsafe extern "C-unwind" fn amgettuple(
     }
 }
 
-impl Plan {
-    unsafe fn new(relation: pg_sys::Relation, opened: &Opened) -> Plan {
-        // SAFETY: the caller holds the index open.
-        if unsafe { options::is_flat(relation) } {
-            let probes = guc::flat_probes();
-            let further = guc::flat_iterative_scan() == FlatIterativeScan::Relaxed;
-            let max_probes = if further { guc::flat_max_probes().max(probes) } else { probes };
-            let (grows, in_order) = (false, !further);
-            return Plan { probes, max_probes, grows, in_order, whole: false };
-        }
-        let (fixed, target) = (guc::ivf_probes(), guc::ivf_recall_target());
-        let probes = if fixed > 0 { fixed } else { opened.probes_for(target) };
-        // Who asks for everything gets it.
-        let whole = fixed == 0 && target >= 1.0;
-        let iterative = guc::ivf_iterative_scan();
-        let grows = iterative != IterativeScan::Off;
-        // Lists may be split at any time, and then there are more.
-        let max_probes = if grows { usize::MAX } else { probes };
-        let in_order = iterative != IterativeScan::Relaxed;
-        Plan { probes, max_probes, grows, in_order, whole }
-    }
-
-    /// How many lists are to be read before another row is given, of which there were `given`.
-    ///
-    /// The nearest rows lie in a ball around the query, and the more of them are wanted, the more lists the ball touches.
-    /// How many more depends on the data; for text embeddings it was their square root. So a long result, or a short
-    /// one behind a filter, is found as well as the nearest ten are.
-    fn probes_for(&self, given: usize) -> usize {
-        if !self.grows || given < GROWS_AFTER {
-            return self.probes;
-        }
-        let times = (given as f64 / GROWS_AFTER as f64).sqrt();
-        let times = GROWTH.powf((times.ln() / GROWTH.ln()).floor());
-        ((self.probes as f64 * times).ceil() as usize)
-            .clamp(self.probes, self.max_probes.max(self.probes))
-    }
-}
-
-/// How many lists a scan of the index reads before it gives its first row.
-///
-/// # Safety
-/// `relation` is open.
-pub unsafe fn first_probes(relation: pg_sys::Relation, opened: &Opened) -> usize {
-    // SAFETY: as the caller promises.
-    unsafe { Plan::new(relation, opened) }.probes
-}
-
 impl Work {
     unsafe fn start(scan: pg_sys::IndexScanDesc) -> Work {
         // SAFETY: the caller's scan is one that the server began.
@@ -238,12 +179,12 @@ impl Work {
                 None => vec![0.0; coder.placed_dims()],
             };
             let router = Router::new(relation, &opened, Placed::query(placed));
-            let plan = Plan::new(relation, &opened);
+            let plan = Breadth::new(relation, &opened);
             let stats = Rc::clone(common::stats(scan));
             stats.start(About {
                 index: (*relation).rd_id,
                 am,
-                breadth: Breadth::Probes(plan.probes),
+                breadth: stats::Breadth::Probes(plan.probes),
             });
             let without_heap = options::of(relation).rerank == Rerank::Off;
             let exact = opened.info.is_exact() || without_heap;
@@ -253,7 +194,10 @@ impl Work {
                 (_, true) => Wanted::Likely,
                 _ => Wanted::Bound,
             };
+            let is_watching = query.is_some() && plan.patience.is_some();
+            let is_squared = coder.spec().metric != Metric::L2;
             Work {
+                watch: is_watching.then(|| Watch::new(is_squared)),
                 query,
                 router,
                 plan,
@@ -391,14 +335,20 @@ impl Work {
     unsafe fn probe(&mut self, relation: pg_sys::Relation, count: usize) {
         let mut left = count;
         while left > 0 && !self.ended {
-            let mut lists = Vec::with_capacity(left.min(AT_ONCE));
-            while lists.len() < left.min(AT_ONCE) {
+            // After fewer lists than these nothing is decided.
+            let at_once = match (&self.watch, self.plan.patience) {
+                (Some(watch), Some(patience)) => patience - watch.unchanged(),
+                _ => AT_ONCE,
+            };
+            let at_once = left.min(at_once.min(AT_ONCE));
+            let mut lists = Vec::with_capacity(at_once);
+            while lists.len() < at_once {
                 // SAFETY: the index is open for the scan.
                 let Some(near) = (unsafe { self.router.next(relation, &self.opened) }) else {
                     self.ended = true;
                     break;
                 };
-                lists.push(near.list);
+                lists.push(near);
             }
             left -= lists.len().min(left);
             self.probed += lists.len();
@@ -407,29 +357,41 @@ impl Work {
             }
             // SAFETY: as above.
             unsafe { self.read_lists(relation, &lists) }
+            let unchanged = self.watch.as_ref().map(Watch::unchanged);
+            if unchanged.is_some() && unchanged >= self.plan.patience {
+                self.plan.settle(self.probed);
+                left = 0;
+            }
+            if self.probed >= self.plan.probes {
+                self.watch = None;
+            }
         }
     }
 
-    unsafe fn read_lists(&mut self, relation: pg_sys::Relation, lists: &[u32]) {
+    unsafe fn read_lists(&mut self, relation: pg_sys::Relation, near: &[Near]) {
+        let lists: Vec<u32> = near.iter().map(|near| near.list).collect();
         // SAFETY: the index is open for the scan, and no lock is held.
         unsafe {
             if lists.iter().any(|&list| self.opened.is_behind(list)) {
                 self.opened = index::open(relation);
             }
-            let entries = self.opened.entries(relation, lists);
-            for (at, (&list, entry)) in lists.iter().zip(&entries).enumerate() {
+            let entries = self.opened.entries(relation, &lists);
+            for (at, (near, entry)) in near.iter().zip(&entries).enumerate() {
                 if let Some(next) = entries.get(at + 1) {
                     self.opened.recent.prefetch(next.block_head, AHEAD);
                 }
-                self.read_list(relation, (list, *entry));
+                self.read_list(relation, (*near, *entry));
+                if let Some(watch) = &mut self.watch {
+                    watch.list_ends();
+                }
             }
         }
     }
 
     /// Adds the rows of a list, of which the entry was read a moment ago; of a split list, those of its children. A list
     /// whose rows were read under the number of the list that it was split from is passed over.
-    unsafe fn read_list(&mut self, relation: pg_sys::Relation, first: (u32, Entry)) {
-        let mut waiting = vec![first.0];
+    unsafe fn read_list(&mut self, relation: pg_sys::Relation, first: (Near, Entry)) {
+        let mut waiting = vec![first.0.list];
         let mut known = Some(first.1);
         while let Some(list) = waiting.pop() {
             loop {
@@ -452,12 +414,15 @@ impl Work {
                         break;
                     }
                     let number = self.lists.len() as u32;
-                    if self.read_tapes(relation, list, &entry).is_ok() {
+                    let far = (list == first.0.list).then_some(first.0.distance);
+                    if self.read_tapes(relation, (list, far), &entry).is_ok() {
                         self.read.insert(list);
                         self.stats.lists.add(1);
                         break;
                     }
                     self.candidates.forget(number);
+                    // It has seen what is forgotten.
+                    self.watch = None;
                 }
             }
         }
@@ -482,7 +447,7 @@ impl Work {
     unsafe fn read_tapes(
         &mut self,
         relation: pg_sys::Relation,
-        list: u32,
+        (list, far): (u32, Option<f32>),
         entry: &Entry,
     ) -> Result<(), Stale> {
         let info = self.opened.info.clone();
@@ -491,20 +456,25 @@ impl Work {
         unsafe {
             let recent = self.opened.recent.clone();
             let reader = Reader::guessing(relation, &recent);
+            // Bounds of first bits are content with how far the router says that the centroid is.
+            let far = far.filter(|_| entry.encoder == list && entry.row_head == NONE);
+            let about = self.query.as_ref().zip(far).and_then(|(q, far)| coder.list_at(q, far));
+            let is_about = about.is_some();
             let list_query = match &self.query {
-                Some(query) => {
+                Some(query) => about.or_else(|| {
                     if coder.is_relative() {
                         let numbers = &mut self.encoder;
                         route::encoder_centroid(relation, &self.opened, entry.encoder, numbers);
                     }
                     Some(coder.list(query, &self.encoder))
-                }
+                }),
                 None => None,
             };
             let number = self.lists.len() as u32;
             let scored = self.query.as_ref().zip(list_query.as_ref());
             let epsilon = if self.plan.whole { f32::INFINITY } else { EPSILON };
             let (found, codes) = (&mut self.candidates, &self.stats.codes);
+            let watch = &mut self.watch;
             let floor = if self.plan.in_order { self.last } else { f32::NEG_INFINITY };
             if let Some(packed) = &layout.packed {
                 let head = Head {
@@ -521,7 +491,13 @@ impl Work {
                         coder.block_bounds(epsilon, (query, list_query), block, &mut scores);
                         let tids = &item.bytes[..BLOCK_ROWS * ROW_TID_BYTES];
                         let (page, place) = (item.block, item.place);
-                        found.add_block(Found { tids, list: number, page, place }, &scores.lower);
+                        let place = Found { tids, list: number, page, place };
+                        let least = found.add_block(place, &scores.lower);
+                        if let Some(watch) = watch.as_mut().filter(|it| least < it.reach()) {
+                            let tids = (0..BLOCK_ROWS).map(|row| block_tid(item.bytes, row));
+                            let rows = tids.zip(scores.lower).filter(|(tid, _)| tid.is_some());
+                            rows.for_each(|(_, bound)| watch.row(bound));
+                        }
                         return;
                     }
                     let tids = (0..BLOCK_ROWS).map(|row| block_tid(item.bytes, row));
@@ -550,6 +526,10 @@ impl Work {
                     })
                 };
                 let bound = below(score(wanted), exact);
+                if let (Some(watch), Some((query, list_query))) = (watch.as_mut(), scored) {
+                    let code = &item.bytes[layout.row_code_at()..][..coder.row_bytes()];
+                    watch.row(coder.first_bound(query, list_query, code).unwrap_or(bound));
+                }
                 if bound >= floor || below(score(Wanted::Estimate), true) >= floor {
                     found.add(if coarse && scored.is_some() {
                         Candidate::rough(bound, tid, number)
@@ -558,7 +538,12 @@ impl Work {
                     });
                 }
             })?;
-            self.lists.push(Listed { list, stamp: entry.block_stamp, query: list_query });
+            let query = match list_query {
+                Some(query) if !is_about => OnceCell::from(query),
+                _ => OnceCell::new(),
+            };
+            let (stamp, encoder) = (entry.block_stamp, entry.encoder);
+            self.lists.push(Listed { list, stamp, encoder, query });
         }
         Ok(())
     }
@@ -574,7 +559,14 @@ impl Work {
         let info = &self.opened.info;
         let listed = &self.lists[list as usize];
         let (query, packed) = (self.query.as_ref()?, info.layout.packed.as_ref()?);
-        let list_query = listed.query.as_ref()?;
+        let list_query = listed.query.get_or_init(|| {
+            let mut numbers = Vec::new();
+            // SAFETY: the index is open for the scan, and no lock is held.
+            unsafe {
+                route::encoder_centroid(relation, &self.opened, listed.encoder, &mut numbers);
+            }
+            info.coder.list(query, &numbers)
+        });
         let mut bound = f64::NEG_INFINITY;
         // SAFETY: the index is open for the scan, and no lock is held.
         let reader = unsafe { Reader::guessing(relation, &self.opened.recent) };

@@ -15,6 +15,9 @@ use crate::{Element, Metric};
 /// Relative error of some operations on `f64` and of a sum of 65,536 numbers.
 pub(in crate::quantize) const UNIT64: f64 = 1e-11;
 
+/// Of the square of the query, the share that a squared distance in single precision is to be at least.
+const LEAST_SHARE: f64 = 1e-3;
+
 /// The largest integer that a component of a query becomes.
 const TOP: f64 = 127.0 * 256.0;
 
@@ -155,6 +158,16 @@ impl Query {
         }
         let [square, dot, norm] = relation(&self.components, centroid);
         List { base: -dot, distance: square.sqrt(), norm: norm.sqrt() }
+    }
+
+    /// About the same from the squared distance of query and centroid, which was computed in single precision: enough for
+    /// what first bits tell. Nothing where it would not be, or where it takes more.
+    pub fn list_at(&self, square: f32) -> Option<List> {
+        let base = f64::from(square);
+        let is_known = self.metric != Metric::InnerProduct
+            && base > LEAST_SHARE * self.norm * self.norm
+            && base.is_finite();
+        is_known.then(|| List { base, distance: base.sqrt(), norm: 0.0 })
     }
 
     /// The score of a vector by its signs alone, and with [`Factors::error`] of them what it is
