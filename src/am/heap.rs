@@ -49,8 +49,13 @@ pub struct Source {
 /// What a scan calls for each row whose value is not NULL.
 pub type EachRow<'a> = &'a mut dyn FnMut(Tid, Value<'_>);
 
+/// What a scan calls for each such row before its value is looked at, which may have to be put together from elsewhere; only
+/// rows for which it answers true are handed over.
+pub type IsWanted<'a> = &'a mut dyn FnMut() -> bool;
+
 struct Rows<'a> {
     kind: TypeKind,
+    is_wanted: IsWanted<'a>,
     each: EachRow<'a>,
 }
 
@@ -65,10 +70,10 @@ unsafe extern "C-unwind" fn row_callback(
 ) {
     // SAFETY: the server passes a row of one column and the `Rows` that the scan was started with.
     unsafe {
-        if *isnull {
+        let rows = &mut *rows.cast::<Rows<'_>>();
+        if *isnull || !(rows.is_wanted)() {
             return;
         }
-        let rows = &mut *rows.cast::<Rows<'_>>();
         let value = detoast(rows.kind, *values);
         (rows.each)(tid(row), unwrap(value.value()));
     }
@@ -83,7 +88,7 @@ impl Source {
     /// # Safety
     /// The relations are open, and `index_info` describes the index.
     pub unsafe fn scan(&self, each: EachRow<'_>) -> f64 {
-        let mut rows = Rows { kind: self.kind, each };
+        let mut rows = Rows { kind: self.kind, is_wanted: &mut || true, each };
         // SAFETY: as the caller promises.
         unsafe {
             pg_sys::table_index_build_scan(
@@ -105,12 +110,11 @@ impl Source {
     ///
     /// # Safety
     /// As for [`Source::scan`].
-    pub unsafe fn sample(&self, count: u32, each: EachRow<'_>) -> f64 {
-        let mut rows = Rows { kind: self.kind, each };
+    pub unsafe fn sample(&self, count: u32, is_wanted: IsWanted<'_>, each: EachRow<'_>) -> f64 {
+        let mut rows = Rows { kind: self.kind, is_wanted, each };
         // SAFETY: as the caller promises; the call is table_index_build_range_scan of tableam.h.
         unsafe {
-            let main = pg_sys::ForkNumber::MAIN_FORKNUM;
-            let blocks = pg_sys::RelationGetNumberOfBlocksInFork(self.heap, main);
+            let blocks = self.blocks();
             let step = blocks.div_ceil(count).max(1);
             let Some(scan) = (*(*self.heap).rd_tableam).index_build_range_scan else { return 1.0 };
             let mut random = SmallRng::seed_from_u64(SAMPLE_SEED);
@@ -135,12 +139,22 @@ impl Source {
         }
     }
 
+    /// How many blocks the table has.
+    ///
+    /// # Safety
+    /// The relations are open.
+    pub unsafe fn blocks(&self) -> u32 {
+        let main = pg_sys::ForkNumber::MAIN_FORKNUM;
+        // SAFETY: as the caller promises.
+        unsafe { pg_sys::RelationGetNumberOfBlocksInFork(self.heap, main) }
+    }
+
     /// Goes through the rows that a snapshot taken now sees, as a concurrent build would.
     ///
     /// # Safety
     /// As for [`Source::scan`]; `index_info` is the caller's own, and changed here.
     pub unsafe fn scan_visible(&self, each: EachRow<'_>) {
-        let mut rows = Rows { kind: self.kind, each };
+        let mut rows = Rows { kind: self.kind, is_wanted: &mut || true, each };
         // SAFETY: as the caller promises.
         unsafe {
             (*self.index_info).ii_Concurrent = true;

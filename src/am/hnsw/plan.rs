@@ -100,7 +100,7 @@ impl Plan {
             }
         };
         // SAFETY: as for `ambuild`.
-        unsafe { source.sample(SAMPLE_BLOCKS, &mut add) };
+        unsafe { source.sample(SAMPLE_BLOCKS, &mut || true, &mut add) };
         if rows == 0 {
             return Vec::new();
         }

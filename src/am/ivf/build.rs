@@ -68,11 +68,11 @@ pub unsafe extern "C-unwind" fn ambuild(
         let source = Source { heap, index, index_info, kind: plan.kind };
         // What is sampled does not depend on the model, which the sample leads to.
         let untrained = info(index, &plan.untrained().meta(), &[]).coder;
-        let sample = Sample::take(&source, &plan, &untrained);
+        let pool = threads::build_pool(threads::build_threads());
+        let sample = Sample::take(&source, &plan, &untrained, &pool);
         let plan = sample.plan(plan);
         let mut meta = plan.meta();
         enter(Phase::Cluster);
-        let pool = threads::build_pool(threads::build_threads());
         // Product codes come after the centroids.
         let error = if plan.repr == Repr::Pq { None } else { untrained.first_error() };
         let (stop, error) = match error {

@@ -13,6 +13,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use rayon::prelude::*;
 
 use super::plan::Plan;
 use crate::am::heap::Source;
@@ -28,6 +29,8 @@ const LEAST_ROWS_PER_LIST: usize = 16;
 const LEAST_ROWS: usize = 4096;
 /// Blocks read, as a multiple of those that would have enough rows, because neighbours are often alike.
 const SPREAD: f64 = 2.0;
+/// So many times the rows that are wanted are drawn, since how many there are is estimated.
+const MORE: f64 = 1.05;
 /// Seed of everything that is chosen at random.
 const SEED: u64 = 1;
 
@@ -46,14 +49,30 @@ impl Sample {
     ///
     /// # Safety
     /// As for [`Source::scan`].
-    pub unsafe fn take(source: &Source, plan: &Plan, coder: &Coder) -> Sample {
+    pub unsafe fn take(
+        source: &Source,
+        plan: &Plan,
+        coder: &Coder,
+        pool: &rayon::ThreadPool,
+    ) -> Sample {
         let mut counted = 0u64;
-        let mut count = |_, _: Value<'_>| counted += 1;
+        let mut count = || {
+            counted += 1;
+            false
+        };
         // SAFETY: as the caller promises.
-        let share = unsafe { source.sample(COUNT_BLOCKS, &mut count) };
+        let share = unsafe { source.sample(COUNT_BLOCKS, &mut count, &mut |_, _| {}) };
         let estimated = (counted as f64 / share).ceil() as u64;
         let size = Size::new(plan, coder.placed_dims(), estimated);
         let expected = size.rows.min(estimated as usize + estimated as usize / 8);
+        let blocks = f64::from(COUNT_BLOCKS) / share * SPREAD * size.rows as f64;
+        let blocks = (blocks / estimated.max(1) as f64).ceil() as u32;
+        let blocks = blocks.max(COUNT_BLOCKS);
+        // SAFETY: as the caller promises.
+        let all_blocks = unsafe { source.blocks() };
+        // To look at a row costs more than to pass it over.
+        let met = estimated as f64 * (f64::from(blocks) / f64::from(all_blocks.max(1))).min(1.0);
+        let chance = (MORE * size.rows as f64 / met.max(1.0)).min(1.0);
         let mut reservoir = Reservoir {
             rows: Vec::with_capacity(expected * coder.placed_dims()),
             dims: coder.placed_dims(),
@@ -61,18 +80,22 @@ impl Sample {
             seen: 0,
             random: StdRng::seed_from_u64(SEED),
         };
-        let mut placed = Vec::new();
-        let mut add = |_, value: Value<'_>| {
-            if coder.place(value, &mut placed) {
-                reservoir.add(&placed);
-            }
+        let (mut passed, mut chances) = (0, StdRng::seed_from_u64(SEED + 1));
+        let mut is_wanted = || {
+            passed += 1;
+            chances.random_bool(chance)
         };
-        let blocks = f64::from(COUNT_BLOCKS) / share * SPREAD * size.rows as f64;
-        let blocks = (blocks / estimated.max(1) as f64).ceil() as u32;
+        let mut numbers = Vec::new();
+        let mut add = |_, value: Value<'_>| {
+            plain(value, &mut numbers);
+            numbers.resize(coder.placed_dims(), 0.0);
+            reservoir.add(&numbers);
+        };
         // SAFETY: as the caller promises.
-        unsafe { source.sample(blocks.max(COUNT_BLOCKS), &mut add) };
-        let is_full = reservoir.seen > reservoir.most;
+        unsafe { source.sample(blocks, &mut is_wanted, &mut add) };
+        let is_full = passed > reservoir.most;
         let Reservoir { rows, dims, .. } = reservoir;
+        let rows = placed(rows, coder, pool);
         let sample = Sample { rows, dims, lists: size.lists, is_full };
         sample.tell_if_little(plan, estimated);
         sample
@@ -207,6 +230,49 @@ impl Sample {
         let Ok(found) = found else { unreachable!("only a panic stops the clustering") };
         found
     }
+}
+
+/// The numbers of a value, into `out`.
+fn plain(value: Value<'_>, out: &mut Vec<f32>) {
+    out.clear();
+    match value {
+        Value::F32(x) => out.extend_from_slice(x),
+        Value::F16(x) => out.extend(x.iter().map(|x| x.to_f32())),
+        Value::Bits { len, bytes } => {
+            out.extend((0..len).map(|at| f32::from(bytes[at / 8] >> (7 - at % 8) & 1)));
+        }
+        Value::Sparse { .. } => {}
+    }
+}
+
+/// The rows as placed vectors, without those that cannot be indexed.
+fn placed(mut rows: Vec<f32>, coder: &Coder, pool: &rayon::ThreadPool) -> Vec<f32> {
+    let (dims, placed_dims) = (coder.spec().dims, coder.placed_dims());
+    let place = |should_stop: &(dyn Fn() -> bool + Sync)| {
+        rows.par_chunks_mut(placed_dims)
+            .map_init(Vec::new, |placed, row| {
+                if should_stop() {
+                    return Err(Stopped);
+                }
+                let can = coder.place(Value::F32(&row[..dims]), placed);
+                row.copy_from_slice(placed);
+                Ok(can)
+            })
+            .collect::<Result<Vec<bool>, Stopped>>()
+    };
+    let found = workers::call(pool, place, || {
+        pgrx::check_for_interrupts!();
+    });
+    let Ok(can) = found else { unreachable!("only a panic stops the placing") };
+    let mut kept = 0;
+    for (at, _) in can.iter().enumerate().filter(|(_, can)| **can) {
+        if at > kept {
+            rows.copy_within(at * placed_dims..(at + 1) * placed_dims, kept * placed_dims);
+        }
+        kept += 1;
+    }
+    rows.truncate(kept * placed_dims);
+    rows
 }
 
 /// The centroids as they are once they were stored and read again. There is at least one.
