@@ -1,15 +1,16 @@
 -- What was served, and whether history says the same of that moment.
 
--- The keys of a view, and these with their types, as they are taken out of JSON.
+-- The keys of a view, and these with their types, as they are taken out of JSON. Where groups have keys of one name and
+-- different types, text becomes each of them.
 CREATE FUNCTION lean.served_keys(v lean.feature_view, OUT names text[], OUT columns text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT array_agg(x.k::text), string_agg(format('%I %s', x.k, x.t), ', ')
+    SELECT array_agg(x.k ORDER BY x.k), string_agg(format('%I %s', x.k, x.t), ', ' ORDER BY x.k)
     FROM (
-        SELECT DISTINCT ON (k.k) k.k, lean.column_type(g.history, k.k) AS t
-        FROM lean.feature_group AS g, unnest(g.entity_keys) AS k (k)
+        SELECT k.k::text AS k, CASE WHEN count(DISTINCT t.t) = 1 THEN min(t.t) ELSE 'text' END AS t
+        FROM lean.feature_group AS g, unnest(g.entity_keys) AS k (k), lean.column_type(g.history, k.k) AS t (t)
         WHERE (g.name, g.version) IN (SELECT f.group_name, f.group_version FROM lean.feature_view_feature AS f
                                       WHERE (f.view_name, f.view_version) = (v.name, v.version))
-        ORDER BY k.k, g.name, g.version
+        GROUP BY k.k
     ) AS x
 $$;
 COMMENT ON FUNCTION lean.served_keys(lean.feature_view) IS 'internal: the entity keys of a view, alone and as a list of columns';

@@ -185,6 +185,16 @@ SELECT failure(call) FROM unnest(ARRAY[
     $$SELECT lean.log_served('drivers', '{"driver_id": 1}', '{}', served_at => NULL)$$, $$SELECT lean.skew_report('driver')$$,
     $$SELECT lean.skew_report('drivers', tolerance => -1)$$, $$SELECT lean.skew_report('drivers', NULL::timestamptz)$$]) AS call;
 
+-- Groups without creation times, with keys of one name and different types.
+CREATE TABLE tips (driver_id text, event_timestamp timestamptz, tip numeric);
+INSERT INTO tips VALUES ('1', '2026-01-01', 2.5), ('2', '2026-01-01', 3.5);
+SELECT lean.create_feature_group('tips', '{driver_id}', history => 'tips', created_time => NULL, online => false);
+SELECT lean.create_feature_view('mixed', '{stats:rate, tips:tip}');
+SELECT lean.log_served('mixed', '[{"driver_id": 1}, {"driver_id": "2"}]', '[{"rate": 0.2, "tip": 2.5}, {"rate": 0.5, "tip": 9}]',
+    served_at => '2026-01-04');
+SELECT feature, served, equal, late, different FROM lean.skew_report('mixed');
+SELECT lean.drop_feature_view('mixed'), lean.drop_feature_group('tips');
+
 DROP TABLE drivers_v1_served;
 SELECT failure($$SELECT lean.log_served('drivers', '{"driver_id": 1}', '{}')$$) AS log, failure($$SELECT lean.skew_report('drivers')$$) AS report;
 
