@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Many sessions write the same entities at the same time, late rows and corrections among them, while others load history,
-# bring it online, expire and read: at the end the online row of each entity is the newest of history, and nobody met an
+# bring it online, expire, read, and add features: at the end the online row of each entity is the newest of history, and nobody met an
 # error.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 cluster_room stress-features
@@ -16,7 +16,8 @@ wrong="SELECT count(*) FROM (
 
 for round in $(seq "$ROUNDS"); do
   "$PG_BINDIR/pgbench" -n -c 8 -j 2 -T 5 -f "$STRESS/features_write.sql@6" -f "$STRESS/features_load.sql@2" \
-    -f "$STRESS/features_read.sql@3" -f "$STRESS/features_expire.sql@1" >"$CLUSTER_ROOM/load.log" 2>&1 ||
+    -f "$STRESS/features_read.sql@3" -f "$STRESS/features_expire.sql@1" \
+    -f "$STRESS/features_define.sql@1" >"$CLUSTER_ROOM/load.log" 2>&1 ||
     { cat "$CLUSTER_ROOM/load.log"; die "the load met an error"; }
   ! grep -q 'aborted' "$CLUSTER_ROOM/load.log" || { cat "$CLUSTER_ROOM/load.log"; die "a client of the load aborted"; }
   ! grep -q 'deadlock' "$data.log" || die "there was a deadlock"
@@ -24,5 +25,5 @@ for round in $(seq "$ROUNDS"); do
   [ "$(sql_value "$wrong")" = 0 ] || die "online and history differ"
   [ "$(sql_value 'SELECT count(*) FROM (SELECT FROM load_v1 GROUP BY id, zone, event_timestamp, created_timestamp HAVING count(*) > 1) AS x')" = 0 ] ||
     die "rows are twice in history"
-  step "round $round: $(sql_value 'SELECT count(*) FROM load_v1') rows of $(sql_value 'SELECT count(*) FROM load_v1_online') entities"
+  step "round $round: $(sql_value 'SELECT count(*) FROM load_v1') rows of $(sql_value 'SELECT count(*) FROM load_v1_online') entities, $(sql_value "SELECT count(*) FROM lean.features WHERE \"group\" = 'load'") features"
 done

@@ -372,8 +372,9 @@ BEGIN
         RAISE EXCEPTION 'from % is after to %', "from", "to" USING ERRCODE = 'invalid_parameter_value';
     END IF;
     FOR g IN SELECT * FROM lean.online_groups(source) LOOP
-        EXECUTE lean.online_upsert_sql(g, format('(SELECT * FROM %s AS h WHERE h.%I BETWEEN $1 AND $2)', g.history, g.event_time))
-            USING coalesce("from", '-infinity'), coalesce("to", statement_timestamp());
+        -- History is named first, and locked first, as by all who take both tables.
+        EXECUTE format('WITH newest AS (SELECT * FROM %s AS h WHERE h.%I BETWEEN $1 AND $2) ', g.history, g.event_time)
+            || lean.online_upsert_sql(g, 'newest') USING coalesce("from", '-infinity'), coalesce("to", statement_timestamp());
         GET DIAGNOSTICS rows_changed = ROW_COUNT;
         feature_group := format('%s@%s', g.name, g.version);
         RETURN NEXT;
@@ -410,9 +411,9 @@ BEGIN
                 unseen := format('(h.%I > %L OR age(h.xmin) BETWEEN -1000000000 AND %s)', g.event_time, last.up_to, span + 100000);
             END IF;
         END IF;
-        EXECUTE lean.online_upsert_sql(g, format('(SELECT * FROM %s AS h WHERE h.%I <= $1 AND %s)', g.history, g.event_time,
+        EXECUTE format('WITH newest AS (SELECT * FROM %s AS h WHERE h.%I <= $1 AND %s) ', g.history, g.event_time,
             coalesce(unseen, CASE WHEN g.ttl IS NULL THEN 'true'
-                ELSE format('h.%I >= $1 - %s', g.event_time, lean.exact_interval(g.ttl)) END))) USING "to";
+                ELSE format('h.%I >= $1 - %s', g.event_time, lean.exact_interval(g.ttl)) END)) || lean.online_upsert_sql(g, 'newest') USING "to";
         GET DIAGNOSTICS rows_changed = ROW_COUNT;
         feature_group := format('%s@%s', g.name, g.version);
         INSERT INTO lean.feature_materialization AS m (group_name, group_version, up_to, snapshot, system_identifier)
