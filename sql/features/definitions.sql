@@ -118,6 +118,47 @@ CREATE FUNCTION lean.feature_group_users(group_name text, group_version integer,
     );
 COMMENT ON FUNCTION lean.feature_group_users(text, integer, name) IS 'internal: the feature views that use a group, or one feature of it';
 
+CREATE FUNCTION lean.feature_view_users(view_name text, view_version integer) RETURNS text
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- Of models the user sees those that privileges and policies let them see.
+    IF NOT has_table_privilege('lean.model', 'SELECT') OR NOT has_table_privilege('lean.model_version', 'SELECT') THEN
+        RETURN NULL;
+    END IF;
+    RETURN (
+        SELECT string_agg(format('%s@%s%s', m.name, v.version, CASE WHEN coalesce(v.deleted_at, m.deleted_at) IS NOT NULL THEN ' (deleted)' END),
+                          ', ' ORDER BY m.name, v.version)
+        FROM lean.model_version AS v JOIN lean.model AS m USING (model_id)
+        WHERE (v.feature_view, v.feature_view_version) = (feature_view_users.view_name, feature_view_users.view_version)
+    );
+END
+$$;
+COMMENT ON FUNCTION lean.feature_view_users(text, integer) IS 'internal: the versions of models that use a feature view, of those the user may see';
+
+CREATE FUNCTION lean.feature_view_guard() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    pinned record;
+BEGIN
+    -- Models of any project keep a view as it is, which is for the owner to see.
+    IF TG_OP <> 'INSERT' THEN
+        pinned := OLD;
+    ELSIF lean.is_restoring(TG_RELID) THEN
+        RETURN NEW;
+    ELSE
+        pinned := NEW;
+    END IF;
+    IF EXISTS (SELECT FROM lean.model_version AS v WHERE (v.feature_view, v.feature_view_version) = (pinned.view_name, pinned.view_version)) THEN
+        RAISE EXCEPTION 'feature view %@% is used by versions of models', pinned.view_name, pinned.view_version
+            USING ERRCODE = 'dependent_objects_still_exist', HINT = 'Create another version of the view.';
+    END IF;
+    RETURN CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
+END
+$$;
+COMMENT ON FUNCTION lean.feature_view_guard() IS 'internal: refuses to change the features of a view that a model uses';
+CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE ON lean.feature_view_feature FOR EACH ROW EXECUTE FUNCTION lean.feature_view_guard();
+COMMENT ON TRIGGER guard ON lean.feature_view_feature IS 'refuses to change the features of a view that a model uses';
+
 CREATE FUNCTION lean.feature_group_guard() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -673,9 +714,21 @@ CREATE FUNCTION lean.drop_feature_group("group" text, drop_history boolean DEFAU
 DECLARE
     g lean.feature_group := lean.owned_feature_group("group");
     users text := lean.feature_group_users(g.name, g.version);
+    models text;
     history text := lean.qualified_name(g.history);
 BEGIN
     IF users IS NOT NULL THEN
+        SELECT string_agg(format('Feature view %s@%s is used by model version %s.', v.view_name, v.view_version, v.models), ' ' ORDER BY v.view_name, v.view_version)
+            INTO models FROM (
+                SELECT u.view_name, u.view_version, lean.feature_view_users(u.view_name, u.view_version) AS models
+                FROM lean.feature_view_feature AS u WHERE (u.group_name, u.group_version) = (g.name, g.version)
+                GROUP BY u.view_name, u.view_version) AS v
+            WHERE v.models IS NOT NULL;
+        IF models IS NOT NULL THEN
+            RAISE EXCEPTION 'feature group %@% is used by feature view %', g.name, g.version, users
+                USING ERRCODE = 'dependent_objects_still_exist', DETAIL = models,
+                      HINT = 'A version of a model keeps the feature view that it was trained with.';
+        END IF;
         RAISE EXCEPTION 'feature group %@% is used by feature view %', g.name, g.version, users
             USING ERRCODE = 'dependent_objects_still_exist', HINT = 'Drop what uses it first, with lean.drop_feature_view.';
     ELSIF drop_history AND g.adopted THEN
@@ -799,10 +852,15 @@ CREATE FUNCTION lean.drop_feature_view("view" text) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v lean.feature_view := lean.find_feature_view("view");
+    users text := lean.feature_view_users(v.name, v.version);
     served_rows boolean;
 BEGIN
     IF NOT lean.acts_as(v.owner) THEN
         RAISE EXCEPTION 'feature view %@% belongs to %', v.name, v.version, v.owner USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    IF users IS NOT NULL THEN
+        RAISE EXCEPTION 'feature view %@% is used by model version %', v.name, v.version, users
+            USING ERRCODE = 'dependent_objects_still_exist', HINT = 'A version of a model keeps the feature view that it was trained with.';
     END IF;
     DELETE FROM lean.feature_view_feature AS f WHERE (f.view_name, f.view_version) = (v.name, v.version);
     DELETE FROM lean.feature_view AS x WHERE (x.name, x.version) = (v.name, v.version);
@@ -842,7 +900,7 @@ CREATE VIEW lean.feature_views AS
         (SELECT string_agg(format('%s@%s:%s%s', f.group_name, f.group_version, f.feature,
                                   CASE WHEN f.name <> f.feature THEN ' as ' || f.name END), ', ' ORDER BY f.position)
          FROM lean.feature_view_feature AS f WHERE (f.view_name, f.view_version) = (v.name, v.version)) AS features,
-        v.served, v.owner, v.description
+        v.served, lean.feature_view_users(v.name, v.version) AS used_by, v.owner, v.description
     FROM lean.feature_view AS v ORDER BY v.name, v.version;
-COMMENT ON VIEW lean.feature_views IS 'the feature views: entity keys and features, by group';
+COMMENT ON VIEW lean.feature_views IS 'the feature views: entity keys and features, by group, and the versions of models that use them';
 GRANT SELECT ON lean.feature_groups, lean.features, lean.feature_views TO PUBLIC;

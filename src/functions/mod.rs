@@ -7,6 +7,7 @@ mod bits;
 mod dense;
 mod features;
 mod indexes;
+mod models;
 mod quantize;
 mod runs;
 mod search;
