@@ -9,7 +9,7 @@ cluster_start "$data" 5432
 make_table 500
 run_sql -c 'CREATE TABLE kinds (h halfvec(3), s sparsevec(5), b bit(7))' \
   -c "INSERT INTO kinds VALUES ('[1,2,3]', '{1:1.5,4:-2}/5', B'1010101'), (NULL, NULL, NULL)"
-
+run_sql -f "$STRESS/registry.sql" >/dev/null
 run_sql -f "$STRESS/features_dump.sql" >/dev/null
 features="SELECT concat_ws(' ', g.*, f.*, v.*, u.*) FROM lean.feature_group AS g JOIN lean.feature AS f ON (f.group_name, f.group_version) = (g.name, g.version)
   LEFT JOIN lean.feature_view_feature AS u ON (u.group_name, u.group_version, u.feature) = (f.group_name, f.group_version, f.name)
@@ -19,6 +19,12 @@ features="SELECT concat_ws(' ', g.*, f.*, v.*, u.*) FROM lean.feature_group AS g
 
 features_before=$(sql_value "$features")
 [ "$(wc -l <<<"$features_before")" -ge 10 ] || die "features: $features_before"
+
+# Rows and sequences of leanstack's own, all of which a dump takes along, with privileges on them.
+registry="SELECT md5(string_agg(query_to_xml(format(CASE c.relkind WHEN 'S' THEN 'SELECT last_value, is_called FROM %1\$s' ELSE 'SELECT * FROM %1\$s AS t ORDER BY t::text' END,
+    c.oid::regclass), true, false, '')::text, ';' ORDER BY c.oid::regclass::text)) || string_agg(c.oid::regclass || coalesce(c.relacl::text, '') || c.relrowsecurity, ';'
+    ORDER BY c.oid::regclass::text)
+    FROM pg_extension AS e, unnest(e.extconfig) AS x JOIN pg_class AS c ON c.oid = x WHERE e.extname = 'leanstack'"
 contents="SELECT md5(string_agg(i::text, ';' ORDER BY id)) || (SELECT md5(string_agg(k::text, ';' ORDER BY k::text)) FROM kinds AS k) FROM items AS i"
 for format in plain custom; do
   "$PG_BINDIR/pg_dump" -F $format -f "$CLUSTER_ROOM/dump.$format" postgres
@@ -29,6 +35,13 @@ for format in plain custom; do
     "$PG_BINDIR/pg_restore" -e -d "from_$format" "$CLUSTER_ROOM/dump.$format"
   fi
   [ "$(sql_value "$contents")" = "$(sql_value "$contents" -d "from_$format")" ] || die "$format: the rows differ"
+  sql_value "$registry" >"$CLUSTER_ROOM/registry"
+  sql_value "$registry" -d "from_$format" >"$CLUSTER_ROOM/registry.$format"
+  diff "$CLUSTER_ROOM/registry" "$CLUSTER_ROOM/registry.$format" || die "$format: leanstack's own rows differ"
+  # Numbers go on where they were, and what was refused still is.
+  [ "$(sql_value "SELECT lean.create_model_version('dumped') || ',' || (lean.register_model('next') > (SELECT max(model_id) FROM lean.model))" -d "from_$format")" = 3,true ] ||
+    die "$format: numbers do not go on"
+  ! run_sql -d "from_$format" -c "SELECT lean.drop_feature_view('dumped_view')" 2>/dev/null || die "$format: a feature view that a model uses was dropped"
   check_indexes -d "from_$format"
   [ "$features_before" = "$(sql_value "$features" -d "from_$format")" ] || die "$format: the features differ"
   # What is defined there works as it did: the same rows are not new, a later one is, and what a view uses stays.

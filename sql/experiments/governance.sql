@@ -261,6 +261,35 @@ $$;
 COMMENT ON FUNCTION lean.create_roles() IS
     'creates the roles lean_reader and lean_writer, unless they exist, and grants them experiments and models; writers cannot delete for good, and neither sees the audit';
 
+-- Policies of the tables of an extension are not in a dump, so they are here to be made again.
+CREATE FUNCTION lean.secure_projects(prefix text DEFAULT 'project_') RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    secured record;
+BEGIN
+    IF prefix IS NULL THEN
+        RAISE EXCEPTION 'prefix must not be null' USING ERRCODE = 'null_value_not_allowed';
+    ELSIF current_setting('server_version_num')::integer < 150000 THEN
+        RAISE WARNING 'the views of schema lean show rows of all projects'
+            USING HINT = 'PostgreSQL 14 has no views that obey the policies of their reader; take the privilege to read them away.';
+    END IF;
+    FOR secured IN
+        SELECT t.name, format('lean.acts_as((%L || project)::name)', prefix) AS condition FROM unnest('{experiment, model, audit}'::text[]) AS t (name)
+        UNION ALL SELECT 'run', 'experiment_id IN (SELECT e.experiment_id FROM lean.experiment AS e)'
+        UNION ALL SELECT t.name, 'run_no IN (SELECT r.run_no FROM lean.run AS r)'
+            FROM unnest('{run_param, metric, run_metric, run_artifact, run_dataset}'::text[]) AS t (name)
+        UNION ALL SELECT t.name, 'model_id IN (SELECT m.model_id FROM lean.model AS m)'
+            FROM unnest('{model_version, model_alias, model_history, model_evaluation, model_parent}'::text[]) AS t (name)
+    LOOP
+        EXECUTE format('DROP POLICY IF EXISTS project ON lean.%I', secured.name);
+        EXECUTE format('CREATE POLICY project ON lean.%I USING (%s)', secured.name, secured.condition);
+        EXECUTE format('ALTER TABLE lean.%I ENABLE ROW LEVEL SECURITY', secured.name);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION lean.secure_projects(text) IS
+    'lets users see and change only what is in projects of theirs: project churn is that of the members of role project_churn; to be called again after a dump is restored';
+
 -- A view reads with the privileges of its owner, and past the policies of tables, unless it says otherwise. PostgreSQL 14
 -- cannot say otherwise.
 DO $$

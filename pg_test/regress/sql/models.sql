@@ -242,6 +242,44 @@ TABLE lean.audit;
 RESET ROLE;
 SELECT who, login = session_user AS login, action, table_name FROM lean.audit WHERE who = 'regress_models_writer' ORDER BY audit_id;
 
+-- Projects
+SELECT lean.register_model('secret', project => 'lab') > 0 AS made, lean.create_model_version('secret'), lean.set_alias('secret', 'champion', 1);
+SELECT lean.create_experiment('trials', project => 'lab') > 0 AS made;
+SELECT lean.start_run('lab/trials', run_id => '00000000-0000-4000-8000-000000000003', params => '{"a": 1}');
+SELECT lean.log_metric('00000000-0000-4000-8000-000000000003', 'loss', 1);
+SELECT lean.create_model_version('small'), lean.add_parent('small@3', 'secret@1', 'merged'), lean.add_parent('secret@1', 'base@1', 'copied');
+CREATE ROLE project_default ROLE regress_models_reader, regress_models_writer;
+SELECT lean.secure_projects(), lean.secure_projects();
+GRANT SELECT ON lean.audit TO lean_reader;
+SET ROLE regress_models_reader;
+SELECT name FROM lean.models;
+SELECT count(*) FROM lean.model_versions WHERE name = 'secret';
+SELECT count(*), count(*) FILTER (WHERE project <> 'default') AS others FROM lean.audit WHERE table_name = 'model';
+SELECT name FROM lean.experiment;
+SELECT (SELECT count(*) FROM lean.run) AS runs, (SELECT count(*) FROM lean.run_param) AS params, (SELECT count(*) FROM lean.metric) AS points;
+SELECT lean.get_model_version('secret@1');
+SELECT node FROM lean.lineage('model_version', 'small@3');
+SET ROLE regress_models_writer;
+SELECT lean.create_model_version('written'), lean.set_alias('written', 'champion', 2);
+SELECT lean.register_model('secret');
+SELECT lean.register_model('mine', project => 'lab');
+SELECT lean.set_alias('secret', 'champion', 1);
+UPDATE lean.model SET project = 'lab' WHERE name = 'written';
+SELECT lean.log_metric('00000000-0000-4000-8000-000000000003', 'loss', 2);
+-- The cycle goes through what the user does not see.
+SELECT lean.add_parent('base@1', 'small@3', 'retrained');
+RESET ROLE;
+DO $$
+DECLARE
+    t regclass;
+BEGIN
+    FOR t IN SELECT polrelid FROM pg_policy WHERE polname = 'project' LOOP
+        EXECUTE format('DROP POLICY project ON %s', t);
+        EXECUTE format('ALTER TABLE %s DISABLE ROW LEVEL SECURITY', t);
+    END LOOP;
+END
+$$;
+
 -- A user without privileges on models owns a feature view that a model uses
 CREATE ROLE regress_models_owner;
 GRANT CREATE ON SCHEMA public TO regress_models_owner;
@@ -253,7 +291,7 @@ SELECT lean.create_model_version('written', feature_view => 'own_view');
 RESET ROLE;
 GRANT SELECT ON own_v1 TO regress_models_writer;
 SET ROLE regress_models_writer;
-SELECT lean.create_model_version('written', feature_view => 'own_view');
+SELECT lean.create_model_version('written', feature_view => 'own_view') > 0 AS made;
 SET ROLE regress_models_owner;
 SELECT lean.drop_feature_view('own_view');
 RESET ROLE;
@@ -263,7 +301,7 @@ SET ROLE regress_models_owner;
 SELECT lean.drop_feature_view('own_view');
 SELECT lean.drop_feature_group('own', drop_history => true);
 RESET ROLE;
-DROP OWNED BY regress_models_owner, regress_models_reader, regress_models_writer, lean_reader, lean_writer;
-DROP ROLE regress_models_owner, regress_models_reader, regress_models_writer, lean_reader, lean_writer;
+DROP OWNED BY regress_models_owner, regress_models_reader, regress_models_writer, lean_reader, lean_writer, project_default;
+DROP ROLE regress_models_owner, regress_models_reader, regress_models_writer, lean_reader, lean_writer, project_default;
 \c :main
 DROP DATABASE lean_models;
