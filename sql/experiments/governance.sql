@@ -84,6 +84,9 @@ END
 $$;
 COMMENT ON FUNCTION lean.write_audit() IS 'internal: notes a change in the audit';
 
+-- Who may make a trigger of a function that acts as the owner could feed it with a table of their own.
+REVOKE EXECUTE ON FUNCTION lean.write_audit(), lean.refuse_cycle(), lean.feature_view_guard() FROM PUBLIC;
+
 -- A run and an evaluation say themselves who made them and when; what happens to them afterwards is audited.
 DO $$
 DECLARE
@@ -275,10 +278,10 @@ BEGIN
     END IF;
     FOR secured IN
         SELECT t.name, format('lean.acts_as((%L || project)::name)', prefix) AS condition FROM unnest('{experiment, model, audit}'::text[]) AS t (name)
-        UNION ALL SELECT 'run', 'experiment_id IN (SELECT e.experiment_id FROM lean.experiment AS e)'
-        UNION ALL SELECT t.name, 'run_no IN (SELECT r.run_no FROM lean.run AS r)'
+        UNION ALL SELECT 'run', 'EXISTS (SELECT FROM lean.experiment AS e WHERE e.experiment_id = run.experiment_id)'
+        UNION ALL SELECT t.name, format('EXISTS (SELECT FROM lean.run AS r WHERE r.run_no = %I.run_no)', t.name)
             FROM unnest('{run_param, metric, run_metric, run_artifact, run_dataset}'::text[]) AS t (name)
-        UNION ALL SELECT t.name, 'model_id IN (SELECT m.model_id FROM lean.model AS m)'
+        UNION ALL SELECT t.name, format('EXISTS (SELECT FROM lean.model AS m WHERE m.model_id = %I.model_id)', t.name)
             FROM unnest('{model_version, model_alias, model_history, model_evaluation, model_parent}'::text[]) AS t (name)
     LOOP
         EXECUTE format('DROP POLICY IF EXISTS project ON lean.%I', secured.name);

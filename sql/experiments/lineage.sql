@@ -2,7 +2,8 @@
 --
 -- An edge leads up, from what was made to what it was made from. Between versions it is a row here; to runs, data and feature
 -- views it is their foreign key. There are no cycles: whoever adds an edge between versions takes the one row of
--- lean.lineage_guard before it looks, so that two sessions cannot each add half of a cycle.
+-- lean.lineage_guard before it looks, so that two sessions cannot each add half of a cycle. That row comes after those of models
+-- in the order of locks.
 
 CREATE TABLE lean.model_parent (
     model_id bigint NOT NULL,
