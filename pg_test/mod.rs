@@ -2,6 +2,7 @@
 
 mod candidates;
 mod features;
+mod features_asof;
 mod hnsw;
 mod ivf;
 mod ivf_build;

@@ -1,5 +1,6 @@
 //! The algorithms of leanstack, in plain Rust: nothing here knows of PostgreSQL.
 
+pub mod asof;
 pub mod bits;
 pub mod dense;
 pub mod element;

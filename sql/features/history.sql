@@ -1,14 +1,25 @@
 -- Features as they were at points in time: one row for each row of entities, with the newest values that held then.
 --
 -- There are two ways to the same rows. Looking up, by the index on keys and event time, costs as much as there are
--- entities. Merging sorts history and entities together and goes through them once; it wins when there are many entities
--- for the rows of history, or no index. `auto` lets the planner say which is cheaper.
+-- entities. Merging keeps the entities in memory while the history goes by once, in whatever order it lies
+-- (`src/functions/features/asof`), and then fetches the rows it found; it wins when there are many entities for the rows of
+-- history, or no index. `auto` takes the one that should be faster.
 
-CREATE FUNCTION lean.last_seen_accum(state tid, value tid) RETURNS tid
-    AS 'MODULE_PATHNAME', 'last_seen_accum' LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION lean.last_seen_accum(tid, tid) IS 'internal: transition function of lean.last_seen';
-CREATE AGGREGATE lean.last_seen(tid) (SFUNC = lean.last_seen_accum, STYPE = tid);
-COMMENT ON AGGREGATE lean.last_seen(tid) IS 'internal: over a window, the last place that is not null';
+CREATE FUNCTION lean.asof_places_accum(
+    state internal, history text, strict boolean, number bigint, VARIADIC time_and_keys "any"
+) RETURNS internal
+    AS 'MODULE_PATHNAME', 'asof_places_accum' LANGUAGE c VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION lean.asof_places_accum(internal, text, boolean, bigint, "any") IS 'internal: transition function of lean.asof_places';
+CREATE FUNCTION lean.asof_places_final(state internal) RETURNS tid[]
+    AS 'MODULE_PATHNAME', 'asof_places_final' LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION lean.asof_places_final(internal) IS 'internal: final function of lean.asof_places';
+CREATE AGGREGATE lean.asof_places(history text, strict boolean, number bigint, VARIADIC time_and_keys "any") (
+    SFUNC = lean.asof_places_accum, STYPE = internal, FINALFUNC = lean.asof_places_final, FINALFUNC_MODIFY = READ_WRITE,
+    PARALLEL = UNSAFE
+);
+COMMENT ON AGGREGATE lean.asof_places(text, boolean, bigint, "any") IS
+    'internal: for each entity, numbered from 1, where the row of a history is that was the newest of its keys at its time';
+COMMENT ON FUNCTION lean.keys_alike(oid, oid) IS 'internal: whether keys of two types can be merged';
 
 -- A condition on the keys of a row of history, h, and an entity, e. Where types differ and no index compares them, the
 -- entity's key becomes the history's type.
@@ -22,6 +33,108 @@ CREATE FUNCTION lean.keys_match(entity_keys name[], key_types text[], entity_typ
         FROM unnest(entity_keys::text[], key_types) WITH ORDINALITY AS x (k, t, n)
     );
 COMMENT ON FUNCTION lean.keys_match(name[], text[], jsonb) IS 'internal: the condition that a row of history is one of an entity';
+
+-- What merging needs: the query that reads the history, and the time and the keys of an entity, e. Null if there is no
+-- merging: types differ in a way that only an operator of the two bridges.
+CREATE FUNCTION lean.merge_parts(
+    history regclass, entity_keys name[], key_types text[], event_time name, created_time name, known text,
+    entity_time text, entity_types jsonb
+) RETURNS text[]
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    WITH times AS (
+        SELECT event, entity, CASE WHEN event = entity THEN event WHEN event ~ 'with time' OR entity ~ 'with time' THEN 'timestamptz' ELSE 'timestamp' END AS common
+        FROM (
+            SELECT CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END::regtype::text AS event,
+                regexp_replace(entity_types ->> entity_time, '[(].*[)]', '') AS entity
+            FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid
+            WHERE a.attrelid = history AND a.attname = event_time
+        ) AS t
+    ), keys AS (
+        SELECT string_agg(format(CASE WHEN common IS NULL OR common = t THEN 'h.%I' ELSE '(h.%I)::%s' END, k, common), ', ' ORDER BY n) AS of_history,
+            string_agg(format(CASE WHEN common IS NULL OR common = q THEN 'e.%I' ELSE '(e.%I)::%s' END, k, common), ', ' ORDER BY n) AS of_entity,
+            bool_and(lean.keys_alike(coalesce(common, t)::regtype, coalesce(common, q)::regtype)) AS alike
+        FROM (
+            -- What the index compares is merged as it is if the types are alike, and else as the wider of the two.
+            SELECT k, n, t, q, CASE
+                WHEN t = q THEN t
+                WHEN lean.equality_operator(t::regtype, q::regtype) IS NULL THEN format_type(t::regtype, -1)
+                WHEN lean.keys_alike(t::regtype, q::regtype) THEN NULL
+                WHEN EXISTS (
+                    SELECT FROM pg_cast WHERE (castsource, casttarget, castcontext) = (t::regtype, q::regtype, 'i')
+                ) THEN q
+                ELSE t END AS common
+            FROM (
+                SELECT k, n, t, entity_types ->> k AS q FROM unnest(entity_keys::text[], key_types) WITH ORDINALITY AS x (k, t, n)
+            ) AS x
+        ) AS x
+    )
+    SELECT ARRAY[
+        format('SELECT %s, %s, h.%I, %s, h.ctid FROM %s AS h WHERE true%s', keys.of_history,
+            format(CASE WHEN times.event = times.common THEN 'h.%I' ELSE '(h.%I)::pg_catalog.%s' END, event_time, times.common),
+            event_time, coalesce('h.' || quote_ident(created_time), 'NULL::pg_catalog.timestamptz'), history, known),
+        format(CASE WHEN times.entity = times.common THEN 'e.%I' ELSE '(e.%I)::pg_catalog.%s' END, entity_time, times.common) || ', ' || keys.of_entity
+    ]
+    FROM times, keys
+    WHERE keys.alike AND times.event IN ('date', 'timestamp without time zone', 'timestamp with time zone');
+END;
+COMMENT ON FUNCTION lean.merge_parts(regclass, name[], text[], name, name, text, text, jsonb) IS
+    'internal: the history as merging reads it, and what it is given of an entity';
+
+CREATE FUNCTION lean.plan(statement text, seq_page_cost text, random_page_cost text, search_path text) RETURNS jsonb
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET seq_page_cost = 0 SET random_page_cost = 0 AS $$
+DECLARE
+    plan jsonb;
+BEGIN
+    PERFORM set_config('seq_page_cost', seq_page_cost, true), set_config('random_page_cost', random_page_cost, true);
+    PERFORM set_config('search_path', search_path, true);
+    EXECUTE 'EXPLAIN (FORMAT json) ' || statement INTO plan;
+    RETURN plan -> 0 -> 'Plan';
+END
+$$;
+COMMENT ON FUNCTION lean.plan(text, text, text, text) IS 'internal: the plan of a statement, if pages have these costs';
+
+-- The planner knows neither that the aggregate reads a history, nor that rows are fetched in their order. And it takes each
+-- look-up for the only one, which finds nothing in the cache: histories that effective_cache_size has room for are counted
+-- as cached instead, with their indexes.
+CREATE FUNCTION lean.merging_is_cheaper(looked_up text, merged text, from_clause text, histories regclass[], reads text[], search_path text)
+    RETURNS boolean
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+    cached constant boolean := (SELECT sum(pg_total_relation_size(h)) FROM unnest(histories) AS h) <= pg_size_bytes(current_setting('effective_cache_size'));
+    seq_page_cost constant text := CASE WHEN cached THEN '0.2' ELSE current_setting('seq_page_cost') END;
+    random_page_cost constant text := CASE WHEN cached THEN '0.2' ELSE current_setting('random_page_cost') END;
+    operator_cost constant double precision := current_setting('cpu_operator_cost')::double precision;
+    entity_bytes constant integer := 100;
+    room constant double precision := greatest(pg_size_bytes(current_setting('maintenance_work_mem')),
+        pg_size_bytes(current_setting('work_mem')) * current_setting('hash_mem_multiplier')::double precision);
+    plan jsonb;
+    entities double precision;
+    cost_looked_up double precision;
+    cost double precision;
+BEGIN
+    plan := lean.plan('SELECT * FROM ' || from_clause || ' AS e', seq_page_cost, random_page_cost, search_path);
+    entities := (plan -> 'Plan Rows')::double precision;
+    plan := lean.plan(looked_up, seq_page_cost, random_page_cost, search_path);
+    cost_looked_up := (plan -> 'Total Cost')::double precision;
+    plan := lean.plan(merged, seq_page_cost, random_page_cost, search_path);
+    cost := (plan -> 'Total Cost')::double precision;
+    FOR i IN 1 .. cardinality(histories) LOOP
+        plan := lean.plan(reads[i], seq_page_cost, random_page_cost, search_path);
+        cost := cost
+            -- Each row of the history is one look-up, for as many entities at a time as there is memory.
+            + ceil(greatest(entities, 1) * entity_bytes / room)
+                * ((plan -> 'Total Cost')::double precision + operator_cost * (plan -> 'Plan Rows')::double precision)
+            -- No block is fetched twice.
+            - random_page_cost::double precision
+                * greatest(0, entities - pg_relation_size(histories[i]) / current_setting('block_size')::integer);
+    END LOOP;
+    RETURN cost < cost_looked_up;
+END
+$$;
+COMMENT ON FUNCTION lean.merging_is_cheaper(text, text, text, regclass[], text[], text) IS
+    'internal: compares what the two ways of joining histories as of points in time should cost';
 
 CREATE FUNCTION lean.check_aggregate(aggregate text, feature text, type text, search_path text) RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -61,13 +174,15 @@ DECLARE
     expressions text[];
     lookups text := '';
     merges text := '';
+    merge text[];
+    places text := '';
+    first_places text;
     can_merge boolean := method <> 'lateral';
     looked_up text;
     merged text;
     wrong text;
-    cost_looked_up double precision;
-    cost_merged double precision;
-    plan json;
+    histories regclass[] := '{}';
+    reads text[] := '{}';
 BEGIN
     IF method IS NULL OR method NOT IN ('auto', 'lateral', 'merge') THEN
         RAISE EXCEPTION 'unknown method "%"', method USING ERRCODE = 'invalid_parameter_value', HINT = 'Methods are auto, lateral and merge.';
@@ -143,27 +258,16 @@ BEGIN
                 g.history, lean.keys_match(g.entity_keys, g.key_types, entity_types), g.event_time, at_most, at_time,
                 CASE WHEN g.ttl IS NOT NULL THEN format(' AND h.%I >= %s - %s', g.event_time, at_time, lean.exact_interval(g.ttl)) END,
                 known, times, g.alias);
-            merges := merges || format(
-$sql$
-LEFT JOIN (
-    SELECT m."#", h.* FROM (
-        SELECT u."#", u.at, lean.last_seen(u.place) OVER (PARTITION BY %1$s ORDER BY u.at, u.side, u.written ROWS UNBOUNDED PRECEDING) AS place
-        FROM (
-            SELECT %2$s, h.%3$I AS at, 0 AS side, %4$s AS written, h.ctid AS place, NULL::bigint AS "#" FROM %5$s AS h WHERE %6$s%7$s
-            UNION ALL
-            SELECT %8$s, %9$s, %10$s, NULL, NULL, e."#" FROM e WHERE %9$s IS NOT NULL
-        ) AS u
-    ) AS m JOIN %5$s AS h ON h.ctid = m.place WHERE m."#" IS NOT NULL%11$s
-) AS %12$s ON %12$s."#" = e."#"$sql$,
-                (SELECT string_agg(format('u.%I', k), ', ') FROM unnest(g.entity_keys) AS k),
-                (SELECT string_agg(format('h.%I', k), ', ') FROM unnest(g.entity_keys) AS k),
-                g.event_time, coalesce('h.' || quote_ident(g.created_time), 'NULL::timestamptz'), g.history,
-                (SELECT string_agg(format('h.%I IS NOT NULL', k), ' AND ') FROM unnest(g.entity_keys) AS k), known,
-                -- What the index compares is merged as the wider of the two types: a cast could fail, or change what it is.
-                (SELECT string_agg(format(CASE WHEN lean.equality_operator(t::regtype, (entity_types ->> k::text)::regtype) IS NULL
-                    THEN '(e.%I)::%s' ELSE 'e.%I' END, k, format_type(t::regtype, -1)), ', ' ORDER BY n) FROM unnest(g.entity_keys, g.key_types) WITH ORDINALITY AS x (k, t, n)),
-                at_time, CASE WHEN strict THEN -1 ELSE 1 END,
-                CASE WHEN g.ttl IS NOT NULL THEN format(' AND h.%I >= m.at - %s', g.event_time, lean.exact_interval(g.ttl)) END, g.alias);
+            merge := lean.merge_parts(g.history, g.entity_keys, g.key_types, g.event_time, g.created_time, known, entity_time, entity_types);
+            can_merge := can_merge AND merge IS NOT NULL;
+            places := places || format(', (SELECT lean.asof_places(%L, %L, e."#", %s) FROM e)[e."#"::int4] AS %I',
+                merge[1], strict, merge[2], '# ' || g.alias);
+            histories := histories || g.history;
+            reads := reads || merge[1];
+            first_places := coalesce(first_places, '# ' || g.alias);
+            merges := merges || format(E'\nLEFT JOIN LATERAL (SELECT * FROM %s AS h WHERE h.ctid = e.%I%s OFFSET 0) AS %s ON true',
+                g.history, '# ' || g.alias,
+                CASE WHEN g.ttl IS NOT NULL THEN format(' AND h.%I >= %s - %s', g.event_time, at_time, lean.exact_interval(g.ttl)) END, g.alias);
         END IF;
         IF aggregates <> '{latest}' THEN
             -- A row that was corrected counts once, as it was corrected.
@@ -231,8 +335,9 @@ LEFT JOIN LATERAL (
     END LOOP;
 
     looked_up := format(E'SELECT %s\nFROM %s AS e%s', array_to_string(outputs, ', '), from_clause, lookups);
-    merged := format(E'WITH e AS MATERIALIZED (SELECT row_number() OVER () AS "#", e.* FROM %s AS e)\nSELECT %s\nFROM e%s',
-        from_clause, array_to_string(outputs, ', '), merges);
+    -- In the order of their places, rows are fetched block by block.
+    merged := format(E'WITH e AS MATERIALIZED (SELECT row_number() OVER () AS "#", e.* FROM %s AS e)\nSELECT %s\nFROM (SELECT e.*%s FROM e ORDER BY %I) AS e%s',
+        from_clause, array_to_string(outputs, ', '), places, first_places, merges);
     IF method = 'merge' AND NOT can_merge THEN
         RAISE EXCEPTION 'these features cannot be read by merging'
             USING ERRCODE = 'feature_not_supported',
@@ -242,12 +347,7 @@ LEFT JOIN LATERAL (
     ELSIF method = 'merge' THEN
         RETURN merged;
     END IF;
-    PERFORM set_config('search_path', search_path, true);
-    EXECUTE 'EXPLAIN (FORMAT json) ' || looked_up INTO plan;
-    cost_looked_up := (plan -> 0 -> 'Plan' ->> 'Total Cost')::double precision;
-    EXECUTE 'EXPLAIN (FORMAT json) ' || merged INTO plan;
-    cost_merged := (plan -> 0 -> 'Plan' ->> 'Total Cost')::double precision;
-    RETURN CASE WHEN cost_merged < cost_looked_up THEN merged ELSE looked_up END;
+    RETURN CASE WHEN lean.merging_is_cheaper(looked_up, merged, from_clause, histories, reads, search_path) THEN merged ELSE looked_up END;
 END
 $$;
 COMMENT ON FUNCTION lean.historical_features_sql(text, text, text, boolean, timestamptz, boolean, text[], text[], text[], boolean, text, text) IS

@@ -1,6 +1,7 @@
 //! The feature store, where SQL does not reach: names of types, columns of queries, operators of keys, and plans of online
 //! reads that a session keeps. The rest is tables and PL/pgSQL in `sql/features`.
 
+mod asof;
 mod online;
 mod plans;
 mod profile;
@@ -9,12 +10,10 @@ mod watch;
 
 use std::ffi::CString;
 
-use leanstack_core::Error;
 use pgrx::prelude::*;
 use pgrx::{PgTupleDesc, pg_sys};
 
 use crate::error::fail;
-use crate::types::call::{Arg, Ret, datum, export};
 
 /// Text for a function of the server.
 fn c_text(text: &str) -> CString {
@@ -122,31 +121,6 @@ fn query_columns(
     TableIterator::new(columns)
 }
 
-/// The last of two places of rows, neither of which is NULL: the state of a window is what came last.
-fn last_seen(_state: Place, value: Place) -> Result<Place, Error> {
-    Ok(value)
-}
-
-/// A place of a row in a table, as the datum it came as.
-struct Place(pg_sys::Datum);
-
-impl Arg for Place {
-    unsafe fn fetch(call: pg_sys::FunctionCallInfo, n: usize) -> Result<Self, Error> {
-        // SAFETY: the caller vouches for the argument.
-        Ok(Place(unsafe { datum(call, n) }))
-    }
-}
-
-impl Ret for Place {
-    fn give(self) -> Option<pg_sys::Datum> {
-        Some(self.0)
-    }
-}
-
-export! {
-    "last_seen" "_accum" = last_seen;
-}
-
 extension_sql_file!(
     "../../../sql/features/definitions.sql",
     name = "feature_definitions",
@@ -165,5 +139,5 @@ extension_sql_file!(
 extension_sql_file!(
     "../../../sql/features/history.sql",
     name = "feature_history",
-    requires = ["feature_reading"]
+    requires = ["feature_reading", asof::keys_alike]
 );
