@@ -25,7 +25,7 @@ mod tests {
         Keys { history, entities, history_values, values }
     }
 
-    const KEYS: [Keys; 19] = [
+    const KEYS: [Keys; 21] = [
         keys("k bigint", "k bigint", "a", "a"),
         keys("k integer", "k bigint", "a - 3", "CASE a WHEN 5 THEN 5000000000 ELSE a - 3 END"),
         keys("k bigint", "k smallint", "a - 3", "a - 3"),
@@ -39,8 +39,8 @@ mod tests {
         keys(
             "k float8",
             "k float8",
-            "a * 0.0",
-            "CASE a WHEN 1 THEN '-0' WHEN 2 THEN 'NaN' ELSE a END::float8",
+            "CASE a WHEN 2 THEN 'NaN' ELSE a * 0::float8 END",
+            "CASE a WHEN 1 THEN '-0' WHEN 2 THEN 'NaN' ELSE a::float8 END",
         ),
         keys("k bytea", "k bytea", "sha256(a::text::bytea)", "sha256(a::text::bytea)"),
         keys("k bit varying", "k bit varying", "a::bit(7)::varbit", "a::bit(7)::varbit"),
@@ -52,6 +52,13 @@ mod tests {
             "k kind",
             "('{p,q,r,s,t,u}'::kind[])[a + 1]",
             "('{p,q,r,s,t,u}'::kind[])[a + 1]",
+        ),
+        keys("k real", "k float8", "a * 0.1", "CASE a WHEN 1 THEN 0.1 ELSE (a * 0.1)::real END"),
+        keys(
+            "k date",
+            "k timestamptz",
+            "'2024-01-01'::date + a",
+            "'2024-01-01'::date + CASE a WHEN 1 THEN interval '1 hour' ELSE a * interval '1 day' END",
         ),
         keys(
             "k text, l text",
@@ -179,7 +186,7 @@ mod tests {
         run("SET LOCAL timezone = 'Europe/Berlin'");
         for times in TIMES {
             for ttl in ["NULL", "interval '3 days'"] {
-                make(&KEYS[18], times, 400, ttl);
+                make(&KEYS[20], times, 400, ttl);
                 for options in [
                     "",
                     ", strict => true",

@@ -103,8 +103,8 @@ CREATE FUNCTION lean.merging_is_cheaper(looked_up text, merged text, from_clause
 #variable_conflict use_variable
 DECLARE
     cached constant boolean := (SELECT sum(pg_total_relation_size(h)) FROM unnest(histories) AS h) <= pg_size_bytes(current_setting('effective_cache_size'));
-    seq_page_cost constant text := CASE WHEN cached THEN '0.2' ELSE current_setting('seq_page_cost') END;
-    random_page_cost constant text := CASE WHEN cached THEN '0.2' ELSE current_setting('random_page_cost') END;
+    seq_page_cost constant text := CASE WHEN cached THEN '0.1' ELSE current_setting('seq_page_cost') END;
+    random_page_cost constant text := CASE WHEN cached THEN '0.5' ELSE current_setting('random_page_cost') END;
     operator_cost constant double precision := current_setting('cpu_operator_cost')::double precision;
     entity_bytes constant integer := 100;
     room constant double precision := greatest(pg_size_bytes(current_setting('maintenance_work_mem')),
