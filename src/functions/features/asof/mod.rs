@@ -496,7 +496,7 @@ unsafe fn accumulate(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
             number.map(|number| (number, known.shape.seen.number(time.value)))
         };
         known.entities.push(entity);
-        if known.entities.len() % 1024 == 0
+        if known.entities.len().is_multiple_of(1024)
             && known.entities.bytes() + known.keys.bytes() > known.limit_bytes
         {
             known.flush();
