@@ -341,7 +341,7 @@ LEFT JOIN LATERAL (
     IF method = 'merge' AND NOT can_merge THEN
         RAISE EXCEPTION 'these features cannot be read by merging'
             USING ERRCODE = 'feature_not_supported',
-                  HINT = 'A history that is partitioned, foreign or a view, as_known_then, and aggregates without latest need method => ''lateral''.';
+                  HINT = 'A history that is partitioned, foreign or a view, keys of types without a hash function, as_known_then, and aggregates without latest need method => ''lateral''.';
     ELSIF NOT can_merge THEN
         RETURN looked_up;
     ELSIF method = 'merge' THEN

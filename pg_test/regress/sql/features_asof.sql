@@ -4,7 +4,7 @@ CREATE TABLE past AS
     FROM generate_series(0, 19999) AS n;
 CREATE TABLE few AS SELECT n AS id, '2024-01-03'::timestamptz AS event_timestamp FROM generate_series(1, 50) AS n;
 CREATE TABLE many AS
-    SELECT n % 200 AS id, '2024-01-01'::timestamptz + n % 100 * interval '1 hour' AS event_timestamp FROM generate_series(1, 20000) AS n;
+    SELECT n % 200 AS id, '2024-01-01'::timestamptz + n * interval '17 seconds' AS event_timestamp FROM generate_series(1, 20000) AS n;
 ANALYZE past, few, many;
 SELECT lean.create_feature_group('g', '{id}', history => 'past', created_time => NULL, online => false);
 CREATE FUNCTION way(entities text, features text DEFAULT 'g') RETURNS text
@@ -14,9 +14,11 @@ CREATE FUNCTION way(entities text, features text DEFAULT 'g') RETURNS text
 SELECT way('few'), way('many'), way('SELECT * FROM few LIMIT 1');
 CREATE INDEX ON past (id, event_timestamp);
 SELECT way('few'), way('many'), way('SELECT * FROM many LIMIT 100');
+-- Entities that come again are looked up once.
+SELECT way('SELECT id, date_trunc(''day'', event_timestamp) AS event_timestamp FROM few, generate_series(1, 400)');
 -- What a cache has no room for is dear to look up.
 SET effective_cache_size = '800kB';
-SELECT way('few'), way('many');
+SELECT way('few'), way('many'), way('SELECT * FROM many LIMIT 2000');
 RESET effective_cache_size;
 -- Settings of costs are what they were.
 SELECT current_setting('random_page_cost') AS random_page_cost, current_setting('seq_page_cost') AS seq_page_cost;
