@@ -127,9 +127,14 @@ extension_sql_file!(
     requires = ["quantize", parse_type, equality_operator_oid, query_columns]
 );
 extension_sql_file!(
+    "../../../sql/features/groups.sql",
+    name = "feature_groups",
+    requires = ["feature_definitions"]
+);
+extension_sql_file!(
     "../../../sql/features/writing.sql",
     name = "feature_writing",
-    requires = ["feature_definitions"]
+    requires = ["feature_groups"]
 );
 extension_sql_file!(
     "../../../sql/features/reading.sql",
