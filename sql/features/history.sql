@@ -160,6 +160,7 @@ CREATE FUNCTION lean.historical_features_sql(
 DECLARE
     from_clause text := lean.from_clause(entities, search_path);
     entity_types jsonb;
+    number text := '#';
     spans interval[];
     labels text[];
     g record;
@@ -216,6 +217,10 @@ BEGIN
         FROM lean.query_columns('SELECT * FROM ' || from_clause || ' AS e') AS q;
     PERFORM set_config('search_path', 'pg_catalog, pg_temp', true);
     entity_types := (SELECT jsonb_object_agg(x.key, format_type(x.value::oid, -1)) FROM jsonb_each_text(entity_types) AS x);
+    -- The column that numbers entities has a name that none of theirs has.
+    WHILE EXISTS (SELECT FROM jsonb_object_keys(entity_types) AS k WHERE starts_with(k, number)) LOOP
+        number := number || '#';
+    END LOOP;
     IF NOT entity_types ? entity_time THEN
         RAISE EXCEPTION 'entities have no column "%"', entity_time
             USING ERRCODE = 'undefined_column', HINT = 'It says for what time features are wanted; entity_time => ''...'' names another column.';
@@ -260,13 +265,13 @@ BEGIN
                 known, times, g.alias);
             merge := lean.merge_parts(g.history, g.entity_keys, g.key_types, g.event_time, g.created_time, known, entity_time, entity_types);
             can_merge := can_merge AND merge IS NOT NULL;
-            places := places || format(', (SELECT lean.asof_places(%L, %L, e."#", %s) FROM e)[e."#"::int4] AS %I',
-                merge[1], strict, merge[2], '# ' || g.alias);
+            places := places || format(', (SELECT lean.asof_places(%1$L, %2$L, e.%3$I, %4$s) FROM e)[e.%3$I::int4] AS %5$I',
+                merge[1], strict, number, merge[2], number || ' ' || g.alias);
             histories := histories || g.history;
             reads := reads || merge[1];
-            first_places := coalesce(first_places, '# ' || g.alias);
+            first_places := coalesce(first_places, number || ' ' || g.alias);
             merges := merges || format(E'\nLEFT JOIN LATERAL (SELECT * FROM %s AS h WHERE h.ctid = e.%I%s OFFSET 0) AS %s ON true',
-                g.history, '# ' || g.alias,
+                g.history, number || ' ' || g.alias,
                 CASE WHEN g.ttl IS NOT NULL THEN format(' AND h.%I >= %s - %s', g.event_time, at_time, lean.exact_interval(g.ttl)) END, g.alias);
         END IF;
         IF aggregates <> '{latest}' THEN
@@ -336,8 +341,8 @@ LEFT JOIN LATERAL (
 
     looked_up := format(E'SELECT %s\nFROM %s AS e%s', array_to_string(outputs, ', '), from_clause, lookups);
     -- In the order of their places, rows are fetched block by block.
-    merged := format(E'WITH e AS MATERIALIZED (SELECT row_number() OVER () AS "#", e.* FROM %s AS e)\nSELECT %s\nFROM (SELECT e.*%s FROM e ORDER BY %I) AS e%s',
-        from_clause, array_to_string(outputs, ', '), places, first_places, merges);
+    merged := format(E'WITH e AS MATERIALIZED (SELECT row_number() OVER () AS %I, e.* FROM %s AS e)\nSELECT %s\nFROM (SELECT e.*%s FROM e ORDER BY %I) AS e%s',
+        number, from_clause, array_to_string(outputs, ', '), places, first_places, merges);
     IF method = 'merge' AND NOT can_merge THEN
         RAISE EXCEPTION 'these features cannot be read by merging'
             USING ERRCODE = 'feature_not_supported',

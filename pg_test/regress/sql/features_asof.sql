@@ -1,4 +1,5 @@
 -- Which way point-in-time joins go: by look-up, or by merging.
+\set SHOW_CONTEXT never
 CREATE TABLE past AS
     SELECT n % 200 AS id, '2024-01-01'::timestamptz + n / 200 * interval '1 hour' AS event_timestamp, n AS f
     FROM generate_series(0, 19999) AS n;
@@ -51,6 +52,10 @@ CREATE TABLE documents (id tsvector, event_timestamp timestamptz, f int);
 SELECT lean.create_feature_group('d', '{id}', history => 'documents', created_time => NULL, online => false);
 SELECT lean.historical_features_sql('d', 'SELECT id, event_timestamp FROM documents', method => 'merge');
 SELECT way('SELECT id, event_timestamp FROM documents', 'd');
+
+-- Entities may have a column of the name that numbers them otherwise.
+SELECT count(*), sum("#"), count(f) FROM lean.get_historical_features('g', 'SELECT id, event_timestamp, 1 AS "#" FROM numbers', method => 'merge')
+    AS (id float8, event_timestamp timestamp, "#" int, f int);
 
 SELECT lean.drop_feature_group('d'), lean.drop_feature_group('g');
 DROP FUNCTION way;
