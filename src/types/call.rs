@@ -6,7 +6,6 @@
 use std::ops::{Deref, DerefMut};
 
 use leanstack_core::Error;
-use pgrx::pg_sys::panic::pgrx_extern_c_guard;
 use pgrx::{PgMemoryContexts, pg_sys};
 
 use crate::error::raise;
@@ -163,7 +162,7 @@ sql_function!(A 0, B 1);
 sql_function!(A 0, B 1, C 2);
 sql_function!(A 0, B 1, C 2, D 3);
 
-/// What an exported function does: calls, and turns panics and errors into PostgreSQL's.
+/// What an exported function does: reads its arguments, calls, and raises errors as PostgreSQL's.
 ///
 /// # Safety
 /// PostgreSQL calls, with the arguments that SQL declares for this function.
@@ -172,22 +171,21 @@ pub unsafe fn enter<Args, F: SqlFunction<Args>>(
     call: pg_sys::FunctionCallInfo,
     function: F,
 ) -> pg_sys::Datum {
-    // SAFETY: this is the outermost Rust frame, and the caller vouches for the arguments.
-    unsafe {
-        pgrx_extern_c_guard(|| match function.call(call) {
-            Ok(Some(datum)) => datum,
-            Ok(None) => {
-                (*call).isnull = true;
-                pg_sys::Datum::from(0usize)
-            }
-            Err(error) => raise(error),
-        })
+    // SAFETY: the caller vouches for the arguments.
+    match unsafe { function.call(call) } {
+        Ok(Some(datum)) => datum,
+        Ok(None) => {
+            // SAFETY: as above; the record of the call is ours until it returns.
+            unsafe { (*call).isnull = true };
+            pg_sys::Datum::from(0usize)
+        }
+        Err(error) => raise(error),
     }
 }
 
-/// Exports functions under the names `prefix` + `suffix`, with the records by which PostgreSQL finds
-/// out how to call them.
-macro_rules! export {
+/// Exports what takes the record of a call and gives a datum, under the names `prefix` + `suffix`, with the records by
+/// which PostgreSQL finds out how to call it. Panics become PostgreSQL's errors.
+macro_rules! export_calls {
     ($($prefix:literal $suffix:literal = $function:expr;)*) => {$(
         const _: () = {
             #[unsafe(export_name = concat!("pg_finfo_", $prefix, $suffix))]
@@ -198,10 +196,20 @@ macro_rules! export {
             unsafe extern "C-unwind" fn entry(
                 call: pgrx::pg_sys::FunctionCallInfo,
             ) -> pgrx::pg_sys::Datum {
-                // SAFETY: PostgreSQL calls, as the install script declares it.
-                unsafe { $crate::types::call::enter(call, $function) }
+                // SAFETY: the outermost Rust frame; PostgreSQL calls, as the install script declares it.
+                unsafe { pgrx::pg_sys::panic::pgrx_extern_c_guard(|| ($function)(call)) }
             }
         };
     )*};
+}
+pub(crate) use export_calls;
+
+/// Exports functions whose arguments are [`Arg`]s and whose result is a [`Ret`], as [`export_calls`] does.
+macro_rules! export {
+    ($($prefix:literal $suffix:literal = $function:expr;)*) => {
+        $crate::types::call::export_calls! {$(
+            $prefix $suffix = |call| $crate::types::call::enter(call, $function);
+        )*}
+    };
 }
 pub(crate) use export;

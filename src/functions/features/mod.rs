@@ -8,7 +8,7 @@ mod profile;
 mod statistics;
 mod watch;
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
 use pgrx::prelude::*;
 use pgrx::{PgTupleDesc, pg_sys};
@@ -79,6 +79,30 @@ fn is_polymorphic(class: pg_sys::Oid) -> bool {
     .contains(&class)
 }
 
+/// What `each` makes of the columns that a query returns, without running it; of what is not one statement that returns
+/// rows, nothing.
+fn columns<T>(query: &CStr, each: impl Fn(&pg_sys::FormData_pg_attribute) -> T) -> Vec<T> {
+    let mut columns = Vec::new();
+    // SAFETY: calls of SPI in their order; what the plan says of its columns is copied before the plan goes.
+    unsafe {
+        pg_sys::SPI_connect();
+        let plan = pg_sys::SPI_prepare(query.as_ptr(), 0, std::ptr::null_mut());
+        let sources = match plan.is_null() {
+            true => std::ptr::null_mut(),
+            false => pg_sys::SPI_plan_get_plan_sources(plan),
+        };
+        if !sources.is_null() && (*sources).length == 1 {
+            let source = (*(*sources).elements).ptr_value.cast::<pg_sys::CachedPlanSource>();
+            if !(*source).resultDesc.is_null() {
+                let described = PgTupleDesc::from_pg_copy((*source).resultDesc);
+                columns.extend(described.iter().map(each));
+            }
+        }
+        pg_sys::SPI_finish();
+    }
+    columns
+}
+
 /// The columns that a query returns, without running it.
 #[pg_extern(schema = "lean", stable, strict, parallel_unsafe)]
 fn query_columns(
@@ -87,38 +111,18 @@ fn query_columns(
     'static,
     (name!(position, i32), name!(name, String), name!(type_id, pg_sys::Oid), name!(modifier, i32)),
 > {
-    let text = c_text(query);
-    let mut columns = Vec::new();
-    // SAFETY: calls of SPI in their order; what the plan says of its columns is copied before the plan goes.
-    let statements = unsafe {
-        pg_sys::SPI_connect();
-        let plan = pg_sys::SPI_prepare(text.as_ptr(), 0, std::ptr::null_mut());
-        let sources = match plan.is_null() {
-            true => std::ptr::null_mut(),
-            false => pg_sys::SPI_plan_get_plan_sources(plan),
-        };
-        let statements = if sources.is_null() { 0 } else { (*sources).length };
-        if statements == 1 {
-            let source = (*(*sources).elements).ptr_value.cast::<pg_sys::CachedPlanSource>();
-            let described = (*source).resultDesc;
-            if !described.is_null() {
-                let described = PgTupleDesc::from_pg_copy(described);
-                columns.extend((1..).zip(described.iter()).map(|(n, column)| {
-                    (n, column.name().to_owned(), column.atttypid, column.atttypmod)
-                }));
-            }
-        }
-        pg_sys::SPI_finish();
-        statements
-    };
-    if statements != 1 || columns.is_empty() {
+    let described = columns(&c_text(query), |column| {
+        (column.name().to_owned(), column.atttypid, column.atttypmod)
+    });
+    if described.is_empty() {
         fail(
             PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
             "not a query that returns rows".to_string(),
             "Give the name of a relation, or one SELECT.",
         );
     }
-    TableIterator::new(columns)
+    let numbered = (1..).zip(described);
+    TableIterator::new(numbered.map(|(n, (name, type_id, modifier))| (n, name, type_id, modifier)))
 }
 
 extension_sql_file!(

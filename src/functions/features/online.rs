@@ -2,12 +2,11 @@
 //! the statement to the caller as they are.
 
 use pgrx::pg_sys;
-use pgrx::pg_sys::panic::pgrx_extern_c_guard;
 use pgrx::prelude::*;
 
 use super::plans::{Kind, plan};
 use crate::error::fail;
-use crate::types::call::datum;
+use crate::types::call::{datum, export_calls};
 
 /// Reads features of a source, some or all, as JSON or as rows of a type.
 const READ: Kind = Kind {
@@ -136,27 +135,11 @@ unsafe fn write(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
     }
 }
 
-/// Declares the record by which PostgreSQL finds out how to call a function, and the function.
-macro_rules! function {
-    ($finfo:ident, $name:ident, $call:expr) => {
-        #[unsafe(no_mangle)]
-        extern "C" fn $finfo() -> &'static pg_sys::Pg_finfo_record {
-            &pg_sys::Pg_finfo_record { api_version: 1 }
-        }
-
-        #[unsafe(no_mangle)]
-        unsafe extern "C-unwind" fn $name(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
-            // SAFETY: the outermost Rust frame; PostgreSQL calls, as SQL declares it.
-            unsafe { pgrx_extern_c_guard(|| $call(call)) }
-        }
+export_calls! {
+    "get_online" "_features" = |call| read(call, 0, pg_sys::InvalidOid);
+    // The first argument only says what the rows are like.
+    "get_online" "_rows" = |call: pg_sys::FunctionCallInfo| {
+        read(call, 1, pg_sys::get_fn_expr_argtype((*call).flinfo, 0))
     };
+    "write" "_rows" = |call| write(call);
 }
-
-function!(pg_finfo_get_online_features, get_online_features, |call| {
-    read(call, 0, pg_sys::InvalidOid)
-});
-// The first argument only says what the rows are like.
-function!(pg_finfo_get_online_rows, get_online_rows, |call: pg_sys::FunctionCallInfo| {
-    read(call, 1, pg_sys::get_fn_expr_argtype((*call).flinfo, 0))
-});
-function!(pg_finfo_write_rows, write_rows, write);

@@ -309,7 +309,7 @@ fn profile_query(
         edges: edge_columns.into_iter().zip(edges).collect(),
         categories: category_columns.into_iter().zip(category_values).collect(),
     };
-    let query = CString::new(query).unwrap_or_else(|_| unreachable!("text holds no zero byte"));
+    let query = super::c_text(query);
     let profiles = std::cell::RefCell::new(Vec::new());
     scan(
         &query,

@@ -8,10 +8,10 @@ use std::collections::HashSet;
 
 use pgrx::PgSqlErrorCode;
 use pgrx::pg_sys;
-use pgrx::pg_sys::panic::pgrx_extern_c_guard;
 
 use super::c_text;
 use crate::error::fail;
+use crate::types::call::export_calls;
 
 /// The tables of the registry, in the schema `lean`.
 const REGISTRY: [&str; 4] = ["feature_group", "feature", "feature_view", "feature_view_feature"];
@@ -56,30 +56,27 @@ unsafe extern "C-unwind" fn heard(_arg: pg_sys::Datum, relation: pg_sys::Oid) {
     }
 }
 
-/// The record by which PostgreSQL finds out how to call the trigger.
-#[unsafe(no_mangle)]
-extern "C" fn pg_finfo_definitions_changed() -> &'static pg_sys::Pg_finfo_record {
-    &pg_sys::Pg_finfo_record { api_version: 1 }
+/// The trigger on the tables of the registry.
+///
+/// # Safety
+/// PostgreSQL calls, as a trigger or otherwise.
+unsafe fn definitions_changed(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: a call's context is a node of the server's, if there is one, and that of a call by a trigger is its record.
+    unsafe {
+        let context = (*call).context;
+        if context.is_null() || (*context).type_ != pg_sys::NodeTag::T_TriggerData {
+            fail(
+                PgSqlErrorCode::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
+                "lean.definitions_changed is a trigger",
+                "It is not to be called.",
+            );
+        }
+        let trigger = context.cast::<pg_sys::TriggerData>();
+        pg_sys::CacheInvalidateRelcacheByRelid((*(*trigger).tg_relation).rd_id);
+    }
+    pg_sys::Datum::from(0usize)
 }
 
-/// The trigger on the tables of the registry.
-#[unsafe(no_mangle)]
-unsafe extern "C-unwind" fn definitions_changed(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
-    // SAFETY: the outermost Rust frame. A call's context is a node of the server's, if there is one, and that of a call by
-    // a trigger is its record.
-    unsafe {
-        pgrx_extern_c_guard(|| {
-            let context = (*call).context;
-            if context.is_null() || (*context).type_ != pg_sys::NodeTag::T_TriggerData {
-                fail(
-                    PgSqlErrorCode::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
-                    "lean.definitions_changed is a trigger",
-                    "It is not to be called.",
-                );
-            }
-            let trigger = context.cast::<pg_sys::TriggerData>();
-            pg_sys::CacheInvalidateRelcacheByRelid((*(*trigger).tg_relation).rd_id);
-            pg_sys::Datum::from(0usize)
-        })
-    }
+export_calls! {
+    "definitions" "_changed" = |call| definitions_changed(call);
 }

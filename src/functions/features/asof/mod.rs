@@ -21,7 +21,7 @@ use pgrx::{PgList, PgMemoryContexts, pg_sys};
 
 use self::keys::{Declared, Keys};
 use crate::error::fail;
-use crate::types::call::datum;
+use crate::types::call::{datum, export_calls};
 use crate::types::text::Bytes;
 
 /// Arguments in front of the time and the keys: state, history, strict, number.
@@ -134,26 +134,6 @@ fn prepare(query: &CString) -> pg_sys::SPIPlanPtr {
     plan
 }
 
-/// The types and the collations of what a query returns.
-fn columns(query: &CString) -> Vec<(pg_sys::Oid, pg_sys::Oid)> {
-    // SAFETY: calls of SPI in their order; what the plan says of its columns is copied before the plan goes.
-    unsafe {
-        pg_sys::SPI_connect();
-        let plan = prepare(query);
-        let sources = pg_sys::SPI_plan_get_plan_sources(plan);
-        let mut columns = Vec::new();
-        if !sources.is_null() && (*sources).length == 1 {
-            let source = (*(*sources).elements).ptr_value.cast::<pg_sys::CachedPlanSource>();
-            if !(*source).resultDesc.is_null() {
-                let described = pgrx::PgTupleDesc::from_pg_copy((*source).resultDesc);
-                columns.extend(described.iter().map(|c| (c.atttypid, c.attcollation)));
-            }
-        }
-        pg_sys::SPI_finish();
-        columns
-    }
-}
-
 /// The types and the collations of the time and the keys that the aggregate is called with.
 ///
 /// # Safety
@@ -235,8 +215,9 @@ impl State {
             (Bytes::of(given[1].value).to_vec(), given[2].value.value() & 0xff != 0)
         };
         let history = super::c_text(&String::from_utf8_lossy(&history));
+        let columns = super::columns(&history, |column| (column.atttypid, column.attcollation));
         // SAFETY: passed on to the caller.
-        let shape = Shape::new(&columns(&history), &unsafe { arguments(call) });
+        let shape = Shape::new(&columns, &unsafe { arguments(call) });
         // SAFETY: plain settings of the server, and a context as child of another.
         let (limit_bytes, key_context) = unsafe {
             let maintenance = pg_sys::maintenance_work_mem as usize * 1024;
@@ -530,21 +511,7 @@ unsafe fn finish(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
     }
 }
 
-/// Declares the record by which PostgreSQL finds out how to call a function, and the function.
-macro_rules! aggregate_function {
-    ($finfo:ident, $name:ident, $function:ident) => {
-        #[unsafe(no_mangle)]
-        extern "C" fn $finfo() -> &'static pg_sys::Pg_finfo_record {
-            &pg_sys::Pg_finfo_record { api_version: 1 }
-        }
-
-        #[unsafe(no_mangle)]
-        unsafe extern "C-unwind" fn $name(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
-            // SAFETY: the outermost Rust frame; PostgreSQL calls, as SQL declares it.
-            unsafe { pgrx_extern_c_guard(|| $function(call)) }
-        }
-    };
+export_calls! {
+    "asof_places" "_accum" = |call| accumulate(call);
+    "asof_places" "_final" = |call| finish(call);
 }
-
-aggregate_function!(pg_finfo_asof_places_accum, asof_places_accum, accumulate);
-aggregate_function!(pg_finfo_asof_places_final, asof_places_final, finish);
