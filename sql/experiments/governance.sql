@@ -135,12 +135,10 @@ COMMENT ON FUNCTION lean.delete_experiment(text) IS 'deletes an experiment and i
 CREATE FUNCTION lean.restore_experiment(experiment text) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    parts text[] := regexp_match(experiment, '^(?:([^/]+)/)?([^/]+)$');
-    e lean.experiment;
+    e lean.experiment := lean.find_experiment(experiment, deleted => true);
 BEGIN
-    SELECT * INTO e FROM lean.experiment AS x WHERE (x.project, x.name) = (coalesce(parts[1], 'default'), parts[2]) FOR NO KEY UPDATE;
+    SELECT * INTO e FROM lean.experiment AS x WHERE x.experiment_id = e.experiment_id FOR NO KEY UPDATE;
     IF e.deleted_at IS NULL THEN
-        PERFORM lean.find_experiment(experiment);
         RETURN;
     END IF;
     UPDATE lean.experiment AS x SET deleted_at = NULL WHERE x.experiment_id = e.experiment_id;

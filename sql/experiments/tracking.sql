@@ -146,25 +146,24 @@ SELECT pg_catalog.pg_extension_config_dump('lean.dataset_dataset_id_seq', '');
 
 -- Finding
 
-CREATE FUNCTION lean.find_experiment(experiment text) RETURNS lean.experiment
+CREATE FUNCTION lean.find_experiment(experiment text, deleted boolean DEFAULT false) RETURNS lean.experiment
     LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     result lean.experiment;
     parts text[] := regexp_match(experiment, '^(?:([^/]+)/)?([^/]+)$');
 BEGIN
-    SELECT * INTO result FROM lean.experiment AS e
-        WHERE (e.project, e.name) = (coalesce(parts[1], 'default'), parts[2]) AND e.deleted_at IS NULL;
-    IF NOT FOUND THEN
+    SELECT * INTO result FROM lean.experiment AS e WHERE (e.project, e.name) = (coalesce(parts[1], 'default'), parts[2]);
+    IF NOT FOUND OR result.deleted_at IS NOT NULL AND NOT deleted THEN
         RAISE EXCEPTION 'experiment "%" does not exist', experiment
             USING ERRCODE = 'undefined_object',
-                  HINT = CASE WHEN EXISTS (SELECT FROM lean.experiment AS e WHERE (e.project, e.name) = (coalesce(parts[1], 'default'), parts[2]))
+                  HINT = CASE WHEN result.deleted_at IS NOT NULL
                       THEN 'It was deleted; lean.restore_experiment brings it back.'
                       ELSE 'lean.create_experiment makes one; an experiment of another project than default is project/name.' END;
     END IF;
     RETURN result;
 END
 $$;
-COMMENT ON FUNCTION lean.find_experiment(text) IS 'internal: an experiment by name, or by project/name';
+COMMENT ON FUNCTION lean.find_experiment(text, boolean) IS 'internal: an experiment by name, or by project/name; one that was deleted only if asked for';
 
 CREATE FUNCTION lean.find_run(run uuid) RETURNS lean.run
     LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
@@ -379,12 +378,13 @@ COMMENT ON FUNCTION lean.log_metric(uuid, text, double precision, bigint, timest
 CREATE FUNCTION lean.metric_value(key text, value jsonb) RETURNS double precision
     LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF coalesce(jsonb_typeof(value), 'null') NOT IN ('number', 'string') THEN
-        RAISE EXCEPTION 'value of metric "%" is no number: %', key, value
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'NaN, Infinity and -Infinity are strings in JSON.';
+    IF jsonb_typeof(value) IN ('number', 'string') THEN
+        BEGIN
+            RETURN (value #>> '{}')::double precision;
+        EXCEPTION WHEN data_exception THEN
+            NULL;
+        END;
     END IF;
-    RETURN (value #>> '{}')::double precision;
-EXCEPTION WHEN data_exception THEN
     RAISE EXCEPTION 'value of metric "%" is no number: %', key, value
         USING ERRCODE = 'invalid_parameter_value', HINT = 'NaN, Infinity and -Infinity are strings in JSON.';
 END

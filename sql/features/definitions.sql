@@ -213,10 +213,15 @@ COMMENT ON TRIGGER changed ON lean.feature_view_feature IS 'tells sessions to pl
 
 -- Finding what a name means: 'driver_stats@2', or 'driver_stats' for version 1
 
+CREATE FUNCTION lean.reference_parts(reference text) RETURNS text[]
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN regexp_match(reference, '^\s*([^@:\s]+)(?:@(\d{1,9}))?\s*$');
+COMMENT ON FUNCTION lean.reference_parts(text) IS 'internal: the name of a group or view and its version, which may be left out; null for what is neither';
+
 CREATE FUNCTION lean.find_feature_group(reference text) RETURNS lean.feature_group
     LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    parts text[] := regexp_match(reference, '^\s*([^@:\s]+)(?:@(\d{1,9}))?\s*$');
+    parts text[] := lean.reference_parts(reference);
     result lean.feature_group;
     others text;
 BEGIN
@@ -237,7 +242,7 @@ COMMENT ON FUNCTION lean.find_feature_group(text) IS 'internal: the feature grou
 CREATE FUNCTION lean.find_feature_view(reference text) RETURNS lean.feature_view
     LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    parts text[] := regexp_match(reference, '^\s*([^@:\s]+)(?:@(\d{1,9}))?\s*$');
+    parts text[] := lean.reference_parts(reference);
     result lean.feature_view;
     others text;
 BEGIN

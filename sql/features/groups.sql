@@ -2,6 +2,11 @@
 
 -- Definitions as they are given
 
+CREATE FUNCTION lean.name_and_type(definition text) RETURNS text[]
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN regexp_match(definition, '^\s*(\S+)(?:\s+(.*\S))?\s*$');
+COMMENT ON FUNCTION lean.name_and_type(text) IS 'internal: the name and the type of a definition such as driver_id bigint; the type may be left out';
+
 CREATE FUNCTION lean.parse_features(features jsonb)
     RETURNS TABLE ("position" integer, name text, type text, default_value jsonb, description text)
     LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -21,7 +26,7 @@ BEGIN
         description := NULL;
         CASE jsonb_typeof(item)
             WHEN 'string' THEN
-                parts := regexp_match(item #>> '{}', '^\s*(\S+)(?:\s+(.*\S))?\s*$');
+                parts := lean.name_and_type(item #>> '{}');
                 name := parts[1];
                 type := parts[2];
             WHEN 'array' THEN
@@ -160,7 +165,7 @@ BEGIN
     END IF;
 
     FOR item IN SELECT k.definition, k.n FROM unnest(entity_keys) WITH ORDINALITY AS k (definition, n) LOOP
-        parts := regexp_match(item.definition, '^\s*(\S+)(?:\s+(.*\S))?\s*$');
+        parts := lean.name_and_type(item.definition);
         type := CASE WHEN parts[2] IS NOT NULL
             THEN lean.column_definition_type(parts[2], format('entity key "%s"', parts[1]), search_path) END;
         existing := CASE WHEN past IS NOT NULL THEN lean.column_type(past, parts[1]) END;

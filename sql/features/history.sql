@@ -211,10 +211,9 @@ BEGIN
     -- What the entities are.
     PERFORM set_config('search_path', search_path, true);
     -- Types by number: names would be those of the caller's search path.
-    entity_types := (SELECT pg_catalog.jsonb_object_agg(q.name, q.type_id)
-                     FROM lean.query_columns('SELECT * FROM ' || from_clause || ' AS e') AS q);
-    SELECT array_agg(format('e.%I', q.name) ORDER BY q.position), array_agg(q.name ORDER BY q.position) INTO outputs, names
-        FROM lean.query_columns('SELECT * FROM ' || from_clause || ' AS e') AS q;
+    SELECT pg_catalog.jsonb_object_agg(q.name, q.type_id), pg_catalog.array_agg(pg_catalog.format('e.%I', q.name) ORDER BY q.position),
+            pg_catalog.array_agg(q.name ORDER BY q.position)
+        INTO entity_types, outputs, names FROM lean.query_columns('SELECT * FROM ' || from_clause || ' AS e') AS q;
     PERFORM set_config('search_path', 'pg_catalog, pg_temp', true);
     entity_types := (SELECT jsonb_object_agg(x.key, format_type(x.value::oid, -1)) FROM jsonb_each_text(entity_types) AS x);
     -- The column that numbers entities has a name that none of theirs has.
@@ -419,12 +418,7 @@ FROM %5$s LATERAL (
 ) AS h ORDER BY %10$s %6$s, h.%2$I$sql$,
         lean.json_object(g.entity_keys::text[], ARRAY(SELECT format('h.%I', k) FROM unnest(g.entity_keys) AS k)),
         g.event_time, coalesce('h.' || quote_ident(g.created_time) || '::timestamptz', 'NULL::timestamptz'), lean.json_object(names, expressions),
-        CASE WHEN keys IS NOT NULL THEN format(
-$sql$jsonb_array_elements(CASE jsonb_typeof($1) WHEN 'array' THEN $1 ELSE jsonb_build_array($1) END) WITH ORDINALITY AS k (entity, n)
-    CROSS JOIN LATERAL jsonb_to_record(
-        CASE WHEN jsonb_typeof(k.entity) = 'object' AND k.entity ?& %1$L THEN k.entity ELSE lean.missing_key(k.entity, k.n, %1$L) END
-    ) AS e (%2$s) CROSS JOIN$sql$, g.entity_keys,
-            (SELECT string_agg(format('%I %s', k, t), ', ' ORDER BY n) FROM unnest(g.entity_keys, g.key_types) WITH ORDINALITY AS x (k, t, n))) END,
+        CASE WHEN keys IS NOT NULL THEN lean.entities_sql(g.entity_keys::text[], g.key_types, 'e') || ' CROSS JOIN' END,
         (SELECT string_agg(format('h.%I', k), ', ') FROM unnest(g.entity_keys) AS k), g.history,
         CASE WHEN keys IS NULL THEN 'true' ELSE lean.keys_match(g.entity_keys, g.key_types,
             (SELECT jsonb_object_agg(k, t) FROM unnest(g.entity_keys, g.key_types) AS x (k, t))) END,

@@ -14,7 +14,7 @@ DECLARE
     all_features lean.feature_view_feature[];
     wanted text[] := features;
     unknown text;
-    parts text[] := regexp_match(source, '^\s*([^@:\s]+)(?:@(\d{1,9}))?\s*$');
+    parts text[] := lean.reference_parts(source);
 BEGIN
     IF source IS NULL THEN
         IF coalesce(cardinality(features), 0) = 0 THEN
@@ -99,6 +99,18 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION lean.missing_key(jsonb, bigint, text[]) IS 'internal: says which entity lacks which key';
+
+-- Entities given as jsonb, an object or an array of them, as rows of their keys; k.n numbers them.
+CREATE FUNCTION lean.entities_sql(keys text[], key_types text[], alias text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+    RETURN format(
+$sql$pg_catalog.jsonb_array_elements(CASE pg_catalog.jsonb_typeof($1) WHEN 'array' THEN $1 ELSE pg_catalog.jsonb_build_array($1) END) WITH ORDINALITY AS k (entity, n)
+    CROSS JOIN LATERAL pg_catalog.jsonb_to_record(
+        CASE WHEN pg_catalog.jsonb_typeof(k.entity) = 'object' AND k.entity ?& %1$L THEN k.entity ELSE lean.missing_key(k.entity, k.n, %1$L) END
+    ) AS %2$I (%3$s)$sql$, keys, alias,
+        (SELECT string_agg(format('%I %s', k, t), ', ' ORDER BY n) FROM unnest(keys, key_types) WITH ORDINALITY AS x (k, t, n)));
+COMMENT ON FUNCTION lean.entities_sql(text[], text[], text) IS
+    'internal: the part of FROM that makes rows, by the name of alias, of entities; $1 stands for them as jsonb';
 
 -- Vectors are arrays in JSON; PostgreSQL would make text of them.
 CREATE FUNCTION lean.json_value(expression text, type text) RETURNS text
@@ -216,12 +228,8 @@ BEGIN
     RETURN format(
 $sql$SELECT
     %s
-FROM pg_catalog.jsonb_array_elements(CASE pg_catalog.jsonb_typeof($1) WHEN 'array' THEN $1 ELSE pg_catalog.jsonb_build_array($1) END) WITH ORDINALITY AS k (entity, n)
-    CROSS JOIN LATERAL pg_catalog.jsonb_to_record(
-        CASE WHEN pg_catalog.jsonb_typeof(k.entity) = 'object' AND k.entity ?& %L THEN k.entity ELSE lean.missing_key(k.entity, k.n, %L) END
-    ) AS r (%s)%s
-ORDER BY k.n$sql$, chosen, keys, keys,
-        (SELECT string_agg(format('%I %s', k, t), ', ' ORDER BY n) FROM unnest(keys, key_types) WITH ORDINALITY AS x (k, t, n)), joins);
+FROM %s%s
+ORDER BY k.n$sql$, chosen, lean.entities_sql(keys, key_types, 'r'), joins);
 END
 $$;
 COMMENT ON FUNCTION lean.online_features_sql(text, text[], oid) IS
