@@ -1,14 +1,9 @@
 -- Experiments, runs, parameters, metrics, and the search for runs.
 \set a '00000000-0000-0000-0000-00000000000a'
 \set b '00000000-0000-0000-0000-00000000000b'
-CREATE FUNCTION outcome(statement text) RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-    EXECUTE statement;
-    RETURN 'done';
-EXCEPTION WHEN OTHERS THEN
-    RETURN SQLSTATE || ' ' || SQLERRM;
-END
-$$;
+\getenv tests PG_ABS_SRCDIR
+\set outcome :tests '/helpers/outcome.sql'
+\i :outcome
 
 SELECT lean.create_experiment('churn') = lean.create_experiment('churn') AS same, lean.create_experiment('churn', 'team') <> lean.create_experiment('churn') AS other;
 SELECT lean.start_run('churn', 'first', :'a', params => '{"lr": 0.1, "model": "tree", "none": null}', git_commit => 'abc', language => 'python',

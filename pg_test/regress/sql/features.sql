@@ -2,18 +2,9 @@
 \set VERBOSITY terse
 CREATE SCHEMA test_features;
 SET search_path = test_features, public;
-CREATE FUNCTION outcome(statement text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	message text;
-	hint text;
-BEGIN
-	EXECUTE statement;
-	RETURN 'done';
-EXCEPTION WHEN OTHERS THEN
-	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT;
-	RETURN concat_ws(' | ', SQLSTATE, message, NULLIF(hint, ''));
-END
-$$;
+\getenv tests PG_ABS_SRCDIR
+\set outcome :tests '/helpers/outcome.sql'
+\i :outcome
 -- The columns of a table, with types and what is not null.
 CREATE FUNCTION columns(tab regclass) RETURNS text LANGUAGE sql AS $$
 	SELECT string_agg(format('%I %s%s', attname, format_type(atttypid, atttypmod), CASE WHEN attnotnull THEN ' !' ELSE '' END), ', ' ORDER BY attnum)
@@ -235,18 +226,7 @@ SELECT outcome($$SELECT lean.write_features_from('changed', 'SELECT 1 AS k, now(
 SELECT lean.drop_feature_group('changed', drop_history => true);
 
 SET client_min_messages = warning;
-DO $$
-DECLARE
-	reference text;
-BEGIN
-	FOR reference IN SELECT format('%s@%s', name, version) FROM lean.feature_view AS v JOIN pg_class AS c ON c.oid = v.served
-		WHERE relnamespace = 'test_features'::regnamespace LOOP
-		PERFORM lean.drop_feature_view(reference);
-	END LOOP;
-	FOR reference IN SELECT format('%s@%s', name, version) FROM lean.feature_group AS g JOIN pg_class AS c ON c.oid = g.history
-		WHERE relnamespace = 'test_features'::regnamespace LOOP
-		PERFORM lean.drop_feature_group(reference);
-	END LOOP;
-END
-$$;
+\set drop_features :tests '/helpers/drop_features.sql'
+\i :drop_features
+SELECT drop_features('test_features');
 DROP SCHEMA test_features, "My Features" CASCADE;

@@ -2,18 +2,9 @@
 \set VERBOSITY terse
 CREATE SCHEMA test_features_read;
 SET search_path = test_features_read, public;
-CREATE FUNCTION outcome(statement text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	message text;
-	hint text;
-BEGIN
-	EXECUTE statement;
-	RETURN 'done';
-EXCEPTION WHEN OTHERS THEN
-	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT;
-	RETURN concat_ws(' | ', SQLSTATE, message, NULLIF(hint, ''));
-END
-$$;
+\getenv tests PG_ABS_SRCDIR
+\set outcome :tests '/helpers/outcome.sql'
+\i :outcome
 SET timezone = 'UTC';
 SELECT lean.create_feature_group('driver', '{driver_id int}', '["rate float32", ["trips", "int64", 0], ["seen", "vector(2)", "[0,0]"], "words string[]"]', ttl => '1 day');
 SELECT lean.create_feature_group('place', '{driver_id bigint, zone varchar(10)}', '["rate float64", "busy bool"]');
@@ -201,18 +192,7 @@ SELECT outcome($$SELECT * FROM lean.get_offline_features('past', '{"k": 1}', NUL
 SELECT outcome($$SELECT * FROM lean.get_offline_features('model', '{"k": 1}', NULL, NULL)$$);
 
 SET client_min_messages = warning;
-DO $$
-DECLARE
-	reference text;
-BEGIN
-	FOR reference IN SELECT format('%s@%s', name, version) FROM lean.feature_view AS v JOIN pg_class AS c ON c.oid = v.served
-		WHERE relnamespace = 'test_features_read'::regnamespace LOOP
-		PERFORM lean.drop_feature_view(reference);
-	END LOOP;
-	FOR reference IN SELECT format('%s@%s', name, version) FROM lean.feature_group AS g JOIN pg_class AS c ON c.oid = g.history
-		WHERE relnamespace = 'test_features_read'::regnamespace LOOP
-		PERFORM lean.drop_feature_group(reference);
-	END LOOP;
-END
-$$;
+\set drop_features :tests '/helpers/drop_features.sql'
+\i :drop_features
+SELECT drop_features('test_features_read');
 DROP SCHEMA test_features_read, "My Schema" CASCADE;

@@ -6,18 +6,9 @@ CREATE DATABASE regress_features;
 \c regress_features
 CREATE SCHEMA ext;
 CREATE EXTENSION leanstack SCHEMA ext;
-CREATE FUNCTION outcome(statement text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	message text;
-	hint text;
-BEGIN
-	EXECUTE statement;
-	RETURN 'done';
-EXCEPTION WHEN OTHERS THEN
-	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT;
-	RETURN concat_ws(' | ', SQLSTATE, message, NULLIF(hint, ''));
-END
-$$;
+\getenv tests PG_ABS_SRCDIR
+\set outcome :tests '/helpers/outcome.sql'
+\i :outcome
 SET timezone = 'UTC';
 CREATE ROLE regress_maker;
 CREATE ROLE regress_reader;

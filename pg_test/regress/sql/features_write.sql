@@ -2,18 +2,9 @@
 \set VERBOSITY terse
 CREATE SCHEMA test_features_write;
 SET search_path = test_features_write, public;
-CREATE FUNCTION outcome(statement text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	message text;
-	hint text;
-BEGIN
-	EXECUTE statement;
-	RETURN 'done';
-EXCEPTION WHEN OTHERS THEN
-	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT;
-	RETURN concat_ws(' | ', SQLSTATE, message, NULLIF(hint, ''));
-END
-$$;
+\getenv tests PG_ABS_SRCDIR
+\set outcome :tests '/helpers/outcome.sql'
+\i :outcome
 SET timezone = 'UTC';
 CREATE TYPE mood AS ENUM ('sad', 'happy');
 SELECT lean.create_feature_group('w', '{k int, zone text}', '["a float32", "n int64", "d json", "p point", "m mood", "v vector(2)", "c varchar(3)", "q numeric(4,1)"]');
@@ -182,18 +173,7 @@ SELECT k, day, a FROM parts_v1_online;
 SELECT * FROM lean.get_historical_features('parts', $$SELECT 'a' AS k, d AS event_timestamp FROM (VALUES (timestamptz '2026-01-31 12:00Z'), ('2026-02-02Z'), ('2026-02-02 01:00Z')) AS v (d)$$) AS (k text, t timestamptz, a int) ORDER BY t;
 
 SET client_min_messages = warning;
-DO $$
-DECLARE
-	reference text;
-BEGIN
-	FOR reference IN SELECT format('%s@%s', name, version) FROM lean.feature_view AS v JOIN pg_class AS c ON c.oid = v.served
-		WHERE relnamespace = 'test_features_write'::regnamespace LOOP
-		PERFORM lean.drop_feature_view(reference);
-	END LOOP;
-	FOR reference IN SELECT format('%s@%s', name, version) FROM lean.feature_group AS g JOIN pg_class AS c ON c.oid = g.history
-		WHERE relnamespace = 'test_features_write'::regnamespace LOOP
-		PERFORM lean.drop_feature_group(reference);
-	END LOOP;
-END
-$$;
+\set drop_features :tests '/helpers/drop_features.sql'
+\i :drop_features
+SELECT drop_features('test_features_write');
 DROP SCHEMA test_features_write, other CASCADE;

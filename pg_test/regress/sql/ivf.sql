@@ -2,18 +2,9 @@
 -- rewritten and split, options and errors, long vectors, scans, plans, the kinds of tables.
 
 SET client_min_messages = warning;
-CREATE FUNCTION outcome(statement text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	message text;
-	hint text;
-BEGIN
-	EXECUTE statement;
-	RETURN 'done';
-EXCEPTION WHEN OTHERS THEN
-	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT;
-	RETURN concat_ws(' | ', SQLSTATE, message, NULLIF(hint, ''));
-END
-$$;
+\getenv tests PG_ABS_SRCDIR
+\set outcome :tests '/helpers/outcome.sql'
+\i :outcome
 -- What index_check has to say against the indexes of a table.
 CREATE FUNCTION unsound(tab regclass) RETURNS text LANGUAGE sql AS $$
 	SELECT coalesce(string_agg(concat_ws(' ', i.indexrelid::regclass, c.check_name, c.detail), '; '), 'sound')
