@@ -2,6 +2,7 @@
 
 pub mod asof;
 pub mod bits;
+pub mod bm25;
 pub mod dense;
 pub mod element;
 pub mod error;
