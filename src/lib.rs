@@ -25,6 +25,7 @@ extension_sql_file!(
     requires = ["operators", index_check, index_info]
 );
 extension_sql_file!("../sql/ivf.sql", name = "ivf", requires = ["operators"]);
+extension_sql_file!("../sql/bm25.sql", name = "bm25", requires = ["operators", index_check]);
 
 /// Called when the library is loaded.
 #[pg_guard]
@@ -33,6 +34,7 @@ pub extern "C-unwind" fn _PG_init() {
     guc::register();
     am::hnsw::options::register();
     am::ivf::options::register();
+    am::bm25::options::register();
     #[cfg(feature = "pg18")]
     am::explain::register();
 }

@@ -9,7 +9,7 @@ use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
 
 use super::stats::Breadth;
-use super::{hnsw, ivf, scan};
+use super::{bm25, hnsw, ivf, scan};
 
 const OPTION: &CStr = c"vector_scan";
 
@@ -113,7 +113,7 @@ unsafe fn explain_scan(node: *mut pg_sys::IndexScanState, es: *mut pg_sys::Expla
         if relation.is_null() || desc.is_null() {
             return;
         }
-        if !hnsw::is_hnsw(relation) && !ivf::is_ivf(relation) {
+        if !hnsw::is_hnsw(relation) && !ivf::is_ivf(relation) && !bm25::is_bm25(relation) {
             return;
         }
         let stats = scan::stats(desc);
@@ -134,6 +134,11 @@ unsafe fn explain_scan(node: *mut pg_sys::IndexScanState, es: *mut pg_sys::Expla
                 number(c"Index Pages", stats.pages.get());
                 number(c"Nodes", stats.nodes.get());
                 number(c"Codes", stats.codes.get());
+            }
+            Breadth::Best(_) => {
+                number(c"Index Pages", stats.pages.get());
+                number(c"Words", stats.lists.get());
+                number(c"Documents Scored", stats.codes.get());
             }
         }
         number(c"Index Rows", stats.rows.get());

@@ -33,31 +33,39 @@ pub fn item_pointer(tid: Tid) -> pg_sys::ItemPointerData {
     }
 }
 
-/// A table, an index on a column of `kind` in it, and the server's description of that index.
+/// A table, an index on one column of it, and the server's description of that index.
 #[derive(Clone, Copy)]
-pub struct Source {
+pub struct Table {
     /// The table.
     pub heap: pg_sys::Relation,
     /// The index.
     pub index: pg_sys::Relation,
     /// As the server passes it to a build, or from `BuildIndexInfo`.
     pub index_info: *mut pg_sys::IndexInfo,
+}
+
+/// A table with an index on a column of vectors of `kind`.
+#[derive(Clone, Copy)]
+pub struct Source {
+    /// The table.
+    pub heap: pg_sys::Relation,
+    /// The index.
+    pub index: pg_sys::Relation,
+    /// As for [`Table`].
+    pub index_info: *mut pg_sys::IndexInfo,
     /// The type of the column.
     pub kind: TypeKind,
 }
 
 /// What a scan calls for each row whose value is not NULL.
+pub type EachDatum<'a> = &'a mut dyn FnMut(Tid, pg_sys::Datum);
+
+/// As [`EachDatum`], for vectors.
 pub type EachRow<'a> = &'a mut dyn FnMut(Tid, Value<'_>);
 
 /// What a scan calls for each such row before its value is looked at, which may have to be put together from elsewhere; only
 /// rows for which it answers true are handed over.
 pub type IsWanted<'a> = &'a mut dyn FnMut() -> bool;
-
-struct Rows<'a> {
-    kind: TypeKind,
-    is_wanted: IsWanted<'a>,
-    each: EachRow<'a>,
-}
 
 #[pg_guard]
 unsafe extern "C-unwind" fn row_callback(
@@ -66,29 +74,25 @@ unsafe extern "C-unwind" fn row_callback(
     values: *mut pg_sys::Datum,
     isnull: *mut bool,
     _alive: bool,
-    rows: *mut c_void,
+    each: *mut c_void,
 ) {
-    // SAFETY: the server passes a row of one column and the `Rows` that the scan was started with.
+    // SAFETY: the server passes a row of one column and the `EachDatum` that the scan was started with.
     unsafe {
-        let rows = &mut *rows.cast::<Rows<'_>>();
-        if *isnull || !(rows.is_wanted)() {
-            return;
+        if !*isnull {
+            (*each.cast::<EachDatum<'_>>())(tid(row), *values);
         }
-        let value = detoast(rows.kind, *values);
-        (rows.each)(tid(row), unwrap(value.value()));
     }
 }
 
 /// Seed of the choice of blocks: builds of one table are alike.
 const SAMPLE_SEED: u64 = 1;
 
-impl Source {
+impl Table {
     /// Goes through all rows that a build would index, reporting progress. Gives how many rows the table has.
     ///
     /// # Safety
     /// The relations are open, and `index_info` describes the index.
-    pub unsafe fn scan(&self, each: EachRow<'_>) -> f64 {
-        let mut rows = Rows { kind: self.kind, is_wanted: &mut || true, each };
+    pub unsafe fn scan(&self, mut each: EachDatum<'_>) -> f64 {
         // SAFETY: as the caller promises.
         unsafe {
             pg_sys::table_index_build_scan(
@@ -98,20 +102,14 @@ impl Source {
                 true,
                 true,
                 Some(row_callback),
-                (&raw mut rows).cast(),
+                (&raw mut each).cast(),
                 std::ptr::null_mut(),
             )
         }
     }
 
-    /// Goes through the rows that a build would index in at most `count` blocks spread over the table: of as many ranges
-    /// one block each, drawn at random, since rows may repeat themselves at a regular distance. Gives the share of the
-    /// blocks that this is.
-    ///
-    /// # Safety
-    /// As for [`Source::scan`].
-    pub unsafe fn sample(&self, count: u32, is_wanted: IsWanted<'_>, each: EachRow<'_>) -> f64 {
-        let mut rows = Rows { kind: self.kind, is_wanted, each };
+    /// As [`Source::sample`], with values as they are.
+    unsafe fn sample(&self, count: u32, mut each: EachDatum<'_>) -> f64 {
         // SAFETY: as the caller promises; the call is table_index_build_range_scan of tableam.h.
         unsafe {
             let blocks = self.blocks();
@@ -131,7 +129,7 @@ impl Source {
                     block,
                     1,
                     Some(row_callback),
-                    (&raw mut rows).cast(),
+                    (&raw mut each).cast(),
                     std::ptr::null_mut(),
                 );
             }
@@ -140,10 +138,7 @@ impl Source {
     }
 
     /// How many blocks the table has.
-    ///
-    /// # Safety
-    /// The relations are open.
-    pub unsafe fn blocks(&self) -> u32 {
+    unsafe fn blocks(&self) -> u32 {
         let main = pg_sys::ForkNumber::MAIN_FORKNUM;
         // SAFETY: as the caller promises.
         unsafe { pg_sys::RelationGetNumberOfBlocksInFork(self.heap, main) }
@@ -152,9 +147,8 @@ impl Source {
     /// Goes through the rows that a snapshot taken now sees, as a concurrent build would.
     ///
     /// # Safety
-    /// As for [`Source::scan`]; `index_info` is the caller's own, and changed here.
-    pub unsafe fn scan_visible(&self, each: EachRow<'_>) {
-        let mut rows = Rows { kind: self.kind, is_wanted: &mut || true, each };
+    /// As for [`Table::scan`]; `index_info` is the caller's own, and changed here.
+    pub unsafe fn scan_visible(&self, mut each: EachDatum<'_>) {
         // SAFETY: as the caller promises.
         unsafe {
             (*self.index_info).ii_Concurrent = true;
@@ -168,11 +162,68 @@ impl Source {
                 true,
                 false,
                 Some(row_callback),
-                (&raw mut rows).cast(),
+                (&raw mut each).cast(),
                 scan,
             );
             pg_sys::UnregisterSnapshot(snapshot);
         }
+    }
+}
+
+impl Source {
+    fn table(&self) -> Table {
+        Table { heap: self.heap, index: self.index, index_info: self.index_info }
+    }
+
+    /// Hands over a value as a vector.
+    fn give(&self, row: Tid, datum: pg_sys::Datum, each: EachRow<'_>) {
+        // SAFETY: the column is of this kind.
+        let value = unsafe { detoast(self.kind, datum) };
+        each(row, unwrap(value.value()));
+    }
+
+    /// As [`Table::scan`].
+    ///
+    /// # Safety
+    /// As there.
+    pub unsafe fn scan(&self, each: EachRow<'_>) -> f64 {
+        // SAFETY: as the caller promises.
+        unsafe { self.table().scan(&mut |row, datum| self.give(row, datum, each)) }
+    }
+
+    /// Goes through the rows that a build would index in at most `count` blocks spread over the table: of as many ranges
+    /// one block each, drawn at random, since rows may repeat themselves at a regular distance. Gives the share of the
+    /// blocks that this is.
+    ///
+    /// # Safety
+    /// As for [`Table::scan`].
+    pub unsafe fn sample(&self, count: u32, is_wanted: IsWanted<'_>, each: EachRow<'_>) -> f64 {
+        // SAFETY: as the caller promises.
+        unsafe {
+            self.table().sample(count, &mut |row, datum| {
+                if is_wanted() {
+                    self.give(row, datum, each);
+                }
+            })
+        }
+    }
+
+    /// How many blocks the table has.
+    ///
+    /// # Safety
+    /// The relations are open.
+    pub unsafe fn blocks(&self) -> u32 {
+        // SAFETY: as the caller promises.
+        unsafe { self.table().blocks() }
+    }
+
+    /// As [`Table::scan_visible`].
+    ///
+    /// # Safety
+    /// As there.
+    pub unsafe fn scan_visible(&self, each: EachRow<'_>) {
+        // SAFETY: as the caller promises.
+        unsafe { self.table().scan_visible(&mut |row, datum| self.give(row, datum, each)) }
     }
 }
 

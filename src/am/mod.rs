@@ -1,6 +1,7 @@
 //! The access methods, and what they share: all that is in this folder itself.
 #![allow(unsafe_code)]
 
+pub mod bm25;
 pub mod check;
 mod cost;
 #[cfg(feature = "pg18")]

@@ -34,6 +34,8 @@ pub enum Breadth {
     Probes(usize),
     /// With so many candidates.
     Ef(usize),
+    /// For so many of the best rows.
+    Best(usize),
 }
 
 /// The work of one scan. A scan that is started anew, with another query, goes on counting.

@@ -5,7 +5,7 @@ use pgrx::{PgRelation, pg_sys};
 
 use crate::am::check::Finding;
 use crate::am::stats::{self, Breadth};
-use crate::am::{hnsw, ivf};
+use crate::am::{bm25, hnsw, ivf};
 
 /// Verifies an index. Writers of the table wait meanwhile, except on a standby, where there are none.
 ///
@@ -25,6 +25,8 @@ fn index_check(
     let findings = with_index(oid, lock, |heap, relation| unsafe {
         if hnsw::is_hnsw(relation) {
             hnsw::check(heap, relation)
+        } else if bm25::is_bm25(relation) {
+            bm25::check(heap, relation)
         } else {
             ivf::check(heap, relation)
         }
@@ -46,7 +48,13 @@ fn index_info(
     drop(index);
     // SAFETY: the index is open and locked, and of the access method.
     let facts = with_index(oid, pg_sys::AccessShareLock, |_, relation| unsafe {
-        if hnsw::is_hnsw(relation) { hnsw::info(relation) } else { ivf::info(relation) }
+        if hnsw::is_hnsw(relation) {
+            hnsw::info(relation)
+        } else if bm25::is_bm25(relation) {
+            bm25::info(relation)
+        } else {
+            ivf::info(relation)
+        }
     });
     TableIterator::new(
         facts.into_rows().into_iter().map(|(property, value)| (property.to_string(), value)),
@@ -80,6 +88,7 @@ fn last_scan() -> TableIterator<
         let (probes, ef_search) = match about.breadth {
             Breadth::Probes(probes) => (Some(probes as i32), None),
             Breadth::Ef(ef) => (None, Some(ef as i32)),
+            Breadth::Best(_) => (None, None),
         };
         (
             about.index,
@@ -115,7 +124,7 @@ fn with_index<T>(
         require_owner(oid);
         let heap = pg_sys::table_open(heap_oid, lock);
         let relation = pg_sys::index_open(oid, lock);
-        if !hnsw::is_hnsw(relation) && !ivf::is_ivf(relation) {
+        if !hnsw::is_hnsw(relation) && !ivf::is_ivf(relation) && !bm25::is_bm25(relation) {
             not_ours(oid);
         }
         let seen = look(heap, relation);
@@ -128,7 +137,7 @@ fn with_index<T>(
 fn not_ours(oid: pg_sys::Oid) -> ! {
     crate::error::fail(
         PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
-        format!("relation with OID {} is not an hnsw, ivf or ivfflat index", oid.to_u32()),
+        format!("relation with OID {} is not an hnsw, ivf, ivfflat or bm25 index", oid.to_u32()),
         "A partitioned index has none of its own: look at the indexes of its partitions.",
     );
 }

@@ -7,12 +7,14 @@ pub mod fresh;
 pub mod page;
 pub mod raw;
 pub mod space;
+mod temp;
 mod tid;
 pub mod wal;
 
 use pgrx::{PgSqlErrorCode, pg_sys};
 
 pub use buffer::{ReadGuard, WriteGuard};
+pub use temp::TempFile;
 pub use tid::Tid;
 pub use wal::WalTxn;
 

@@ -1,14 +1,9 @@
 //! The encoded rows of a build, sorted by list: in memory, and beyond a limit in a temporary file, as runs that are each
 //! sorted and are merged when the lists are read.
 
-use std::ffi::c_void;
-
-use pgrx::pg_sys;
-use pgrx::prelude::*;
-
 use super::pack::Rows;
 use super::page::NONE;
-use crate::storage::Tid;
+use crate::storage::{Tid, TempFile};
 
 /// Encoded rows of any lists.
 #[derive(Default)]
@@ -101,25 +96,25 @@ impl Spill {
     /// Writes what is held to the file, as a run.
     fn flush(&mut self) {
         let held = Held::new(&self.batches, self.counts.len());
-        let file = self.file.get_or_insert_with(TempFile::new);
-        let start = file.written;
+        let file = self.file.get_or_insert_with(TempFile::default);
+        let start = file.written();
         for list in 0..self.counts.len() as u32 {
             let places = held.of(list);
             if places.is_empty() {
                 continue;
             }
             pgrx::check_for_interrupts!();
-            file.write(&list.to_ne_bytes());
-            file.write(&(places.len() as u32).to_ne_bytes());
+            file.append(&list.to_ne_bytes());
+            file.append(&(places.len() as u32).to_ne_bytes());
             for place in places {
                 let rows = &self.batches[place.batch as usize].rows;
                 let mut tid = [0; Tid::BYTES];
                 rows.tids[place.row as usize].write(&mut tid, 0);
-                file.write(&tid);
-                file.write(code(rows, place.row, self.row_bytes));
+                file.append(&tid);
+                file.append(code(rows, place.row, self.row_bytes));
             }
         }
-        let mut run = FileRun { at: start, end: file.written, list: NONE, left: 0 };
+        let mut run = FileRun { at: start, end: file.written(), list: NONE, left: 0 };
         self.batches.clear();
         self.held_bytes = 0;
         run.next_piece(file);
@@ -136,7 +131,7 @@ impl FileRun {
         (self.list, self.left) = (NONE, 0);
         if self.at < self.end {
             let mut head = [0; PIECE_HEAD_BYTES];
-            file.read(self.at, &mut head);
+            file.read_at(self.at, &mut head);
             let [a, b, c, d, e, f, g, h] = head;
             self.at += PIECE_HEAD_BYTES as u64;
             self.list = u32::from_ne_bytes([a, b, c, d]);
@@ -208,7 +203,7 @@ impl Sorted {
             for run in self.spill.runs.iter_mut().filter(|run| run.list == list) {
                 let count = run.left.min(most - out.len());
                 let mut bytes = vec![0; count * (Tid::BYTES + row_bytes)];
-                file.read(run.at, &mut bytes);
+                file.read_at(run.at, &mut bytes);
                 for row in bytes.chunks_exact(Tid::BYTES + row_bytes) {
                     out.push(Tid::read(row, 0), &row[Tid::BYTES..]);
                 }
@@ -229,71 +224,4 @@ impl Sorted {
             self.given += 1;
         }
     }
-}
-
-/// A temporary file of the server's. It goes with the transaction, whatever happens.
-struct TempFile {
-    file: *mut pg_sys::BufFile,
-    written: u64,
-    /// Where the file stands; writing goes on at the end.
-    at: u64,
-}
-
-impl TempFile {
-    fn new() -> TempFile {
-        // SAFETY: in a transaction; the file is closed here or by the end of the transaction.
-        TempFile { file: unsafe { pg_sys::BufFileCreateTemp(false) }, written: 0, at: 0 }
-    }
-
-    fn seek(&mut self, at: u64) {
-        if self.at == at {
-            return;
-        }
-        // SAFETY: the file is open. 0 is SEEK_SET; the offset may lie beyond the first segment.
-        if unsafe { pg_sys::BufFileSeek(self.file, 0, at as pg_sys::off_t, 0) } != 0 {
-            damaged(at);
-        }
-        self.at = at;
-    }
-
-    /// Writes to the end.
-    fn write(&mut self, bytes: &[u8]) {
-        self.seek(self.written);
-        // SAFETY: the file is open; the server reads from the bytes only.
-        unsafe {
-            let bytes_of: *mut c_void = bytes.as_ptr().cast_mut().cast();
-            pg_sys::BufFileWrite(self.file, bytes_of, bytes.len());
-        }
-        self.written += bytes.len() as u64;
-        self.at = self.written;
-    }
-
-    fn read(&mut self, at: u64, out: &mut [u8]) {
-        self.seek(at);
-        // SAFETY: the file is open, and `out` is as long as it says.
-        let read = unsafe { pg_sys::BufFileRead(self.file, out.as_mut_ptr().cast(), out.len()) };
-        if read != out.len() {
-            damaged(at);
-        }
-        self.at += read as u64;
-    }
-}
-
-impl Drop for TempFile {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            return;
-        }
-        // SAFETY: opened in `new`, and owned by this.
-        unsafe { pg_sys::BufFileClose(self.file) }
-    }
-}
-
-#[cold]
-fn damaged(at: u64) -> ! {
-    ereport!(
-        ERROR,
-        PgSqlErrorCode::ERRCODE_IO_ERROR,
-        format!("a temporary file of an index build cannot be read at byte {at}")
-    );
 }

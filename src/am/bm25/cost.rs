@@ -1,0 +1,48 @@
+//! What a scan costs: a part of the postings of the query's words, and the rows that the executor then fetches.
+
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+use crate::am::cost::{self, Estimate};
+
+/// The share of the pages that is read before the first row: the postings of a few words, of which most are left out.
+const SHARE: f64 = 0.002;
+/// The share of the rows that has a word of the query.
+const MATCHING: f64 = 0.05;
+
+/// Estimates a scan.
+#[pg_guard]
+#[allow(clippy::too_many_arguments)]
+pub unsafe extern "C-unwind" fn amcostestimate(
+    root: *mut pg_sys::PlannerInfo,
+    path: *mut pg_sys::IndexPath,
+    loop_count: f64,
+    startup_cost: *mut pg_sys::Cost,
+    total_cost: *mut pg_sys::Cost,
+    selectivity: *mut pg_sys::Selectivity,
+    correlation: *mut f64,
+    pages: *mut f64,
+) {
+    // SAFETY: the server passes a path of an index of ours and places for the results.
+    unsafe {
+        let estimate =
+            cost::without_order(path).unwrap_or_else(|| estimate(root, path, loop_count));
+        estimate.answer(startup_cost, total_cost, selectivity, correlation, pages);
+    }
+}
+
+unsafe fn estimate(
+    root: *mut pg_sys::PlannerInfo,
+    path: *mut pg_sys::IndexPath,
+    loop_count: f64,
+) -> Estimate {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let costs = cost::whole(root, path, loop_count);
+        let startup = costs.indexTotalCost * SHARE;
+        let mut estimate = Estimate::new(&costs, startup, costs.indexTotalCost * MATCHING);
+        estimate.selectivity = costs.indexSelectivity * MATCHING;
+        estimate.pages = costs.numIndexPages * MATCHING;
+        estimate
+    }
+}

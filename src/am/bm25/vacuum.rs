@@ -1,0 +1,213 @@
+//! Vacuum: marks the documents of dead rows, counts anew how many documents have each word, and has segments merged.
+
+use leanstack_core::bm25::{clear_document, document_place, is_dead, recount};
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+use super::maintain::{Lock, Who, flush, merge_levels, open_kept, sweep};
+use super::meta::{Meta, SegmentEntry};
+use super::page::{PAYLOAD_BYTES, is_segment_page, payload_mut};
+use super::segments::{Known, SegmentPages, raise};
+use crate::am::vacuum as shared;
+use crate::storage::{Tid, WalTxn, WriteGuard, corrupt};
+
+/// Removes rows. `CREATE INDEX CONCURRENTLY` calls it too, to be told of all rows there are.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn ambulkdelete(
+    info: *mut pg_sys::IndexVacuumInfo,
+    stats: *mut pg_sys::IndexBulkDeleteResult,
+    callback: pg_sys::IndexBulkDeleteCallback,
+    callback_state: *mut std::ffi::c_void,
+) -> *mut pg_sys::IndexBulkDeleteResult {
+    // SAFETY: the server passes the open index and a callback that says whether a row is dead.
+    unsafe {
+        let relation = (*info).index;
+        let stats = shared::stats_or_new(stats);
+        let asks_dead = shared::dead_rows(callback, callback_state);
+        let lock = Lock::wait(relation);
+        // A row that is dead to all was inserted long ago: it is in a buffer that is flushed here, or in a segment.
+        flush(&lock);
+        let meta = Meta::load(relation);
+        let known = Known::of(&meta);
+        let (mut removed, mut live) = (0, 0);
+        for entry in &meta.segments {
+            let segment = open_kept(relation, &known, entry);
+            let mut dead = Vec::new();
+            let walked = segment.for_each_document(|document, row, length| {
+                if document % PAUSE_DOCUMENTS == 0 {
+                    shared::pause();
+                }
+                if !is_dead(&row) {
+                    if asks_dead(Tid::read(&row, 0)) {
+                        dead.push((document, length));
+                    } else {
+                        live += 1;
+                    }
+                }
+                Ok(())
+            });
+            walked.unwrap_or_else(|fault| raise(relation, &fault));
+            removed += dead.len();
+            if !dead.is_empty() {
+                mark(relation, entry, &segment.pages, &dead);
+            }
+            if !dead.is_empty() || entry.is_recount_due {
+                recount_segment(relation, entry, &segment);
+            }
+        }
+        (*stats).tuples_removed += removed as f64;
+        (*stats).num_index_tuples = f64::from(live);
+        stats
+    }
+}
+
+/// Documents between two rests.
+const PAUSE_DOCUMENTS: u32 = 512;
+/// Pages changed in one record.
+const TOGETHER: usize = 4;
+
+/// Merges what is due and finds lost pages.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn amvacuumcleanup(
+    info: *mut pg_sys::IndexVacuumInfo,
+    stats: *mut pg_sys::IndexBulkDeleteResult,
+) -> *mut pg_sys::IndexBulkDeleteResult {
+    // SAFETY: the server passes the open index.
+    unsafe {
+        if (*info).analyze_only {
+            return stats;
+        }
+        let relation = (*info).index;
+        let lock = Lock::wait(relation);
+        if Meta::load(relation).active.pages > 1 {
+            flush(&lock);
+        }
+        let did = merge_levels(&lock, Who::Vacuum) | sweep(&lock);
+        drop(lock);
+        if !did && stats.is_null() {
+            return stats;
+        }
+        let is_new = stats.is_null();
+        let stats = shared::stats_or_new(stats);
+        if is_new {
+            (*stats).estimated_count = true;
+            (*stats).num_index_tuples = (*info).num_heap_tuples;
+        }
+        let main = pg_sys::ForkNumber::MAIN_FORKNUM;
+        (*stats).num_pages = pg_sys::RelationGetNumberOfBlocksInFork(relation, main);
+        stats
+    }
+}
+
+/// Changes bytes on pages of a segment: each place is a page of the segment, where in its payload, and the bytes.
+unsafe fn change(
+    relation: pg_sys::Relation,
+    stamp: u32,
+    pages: &SegmentPages,
+    changes: &[(u32, &dyn Fn(&mut [u8]))],
+) {
+    for changes in changes.chunks(TOGETHER) {
+        shared::pause();
+        // SAFETY: the caller has the maintenance lock and no lock on pages; the pages of a segment are locked in their order,
+        // and by nobody else more than one at a time.
+        unsafe {
+            let guards: Vec<WriteGuard> = changes
+                .iter()
+                .map(|(page, _)| match pages.block(*page) {
+                    Some(block) => WriteGuard::new(relation, block),
+                    None => corrupt(relation, *page, "a page past the end of its segment"),
+                })
+                .collect();
+            let mut txn = WalTxn::new(relation, false);
+            for (guard, (page, change)) in guards.iter().zip(changes) {
+                if !is_segment_page(guard.page(), stamp, *page) {
+                    corrupt(relation, guard.block(), "not a page of its segment");
+                }
+                change(payload_mut(txn.page(guard)));
+            }
+            txn.commit();
+        }
+    }
+}
+
+/// Marks documents dead. Before the first, the metapage says that they are to be counted.
+unsafe fn mark(
+    relation: pg_sys::Relation,
+    entry: &SegmentEntry,
+    pages: &SegmentPages,
+    dead: &[(u32, u32)],
+) {
+    // SAFETY: as the caller of `change` promises.
+    unsafe {
+        Meta::update(relation, |meta| with_entry(meta, entry.stamp, |e| e.is_recount_due = true));
+        let place = |&(document, _): &(u32, u32)| document_place(document, PAYLOAD_BYTES);
+        let by_page: Vec<&[(u32, u32)]> =
+            dead.chunk_by(|a, b| place(a).0 == place(b).0).collect();
+        let clear = |documents: &[(u32, u32)], payload: &mut [u8]| {
+            for document in documents {
+                clear_document(payload, place(document).1);
+            }
+        };
+        for some in by_page.chunks(TOGETHER) {
+            let closures: Vec<_> = some
+                .iter()
+                .map(|&documents| move |payload: &mut [u8]| clear(documents, payload))
+                .collect();
+            let changes: Vec<(u32, &dyn Fn(&mut [u8]))> = some
+                .iter()
+                .zip(&closures)
+                .map(|(documents, clear)| (place(&documents[0]).0, clear as &dyn Fn(&mut [u8])))
+                .collect();
+            change(relation, entry.stamp, pages, &changes);
+        }
+    }
+}
+
+fn with_entry(meta: &mut Meta, stamp: u32, change: impl FnOnce(&mut SegmentEntry)) {
+    if let Some(entry) = meta.segments.iter_mut().find(|entry| entry.stamp == stamp) {
+        change(entry);
+    }
+}
+
+/// Counts the live documents of a segment, and those of each word.
+unsafe fn recount_segment(
+    relation: pg_sys::Relation,
+    entry: &SegmentEntry,
+    segment: &leanstack_core::bm25::Segment<SegmentPages>,
+) {
+    let mut dead = vec![0u64; (entry.summary.documents as usize).div_ceil(64)];
+    let (mut live, mut length) = (0, 0);
+    // SAFETY: as the caller of `change` promises.
+    unsafe {
+        let counted = segment.for_each_document(|document, row, its| {
+            if is_dead(&row) {
+                dead[document as usize / 64] |= 1 << (document % 64);
+            } else {
+                live += 1;
+                length += u64::from(its);
+            }
+            Ok(())
+        });
+        counted.unwrap_or_else(|fault| raise(relation, &fault));
+        let is_dead = |document: u32| {
+            dead.get(document as usize / 64).is_some_and(|bits| bits >> (document % 64) & 1 == 1)
+        };
+        let recounted = recount(segment, is_dead, |page, edits| {
+            let write = |payload: &mut [u8]| {
+                for (at, bytes) in edits {
+                    payload[*at..*at + bytes.len()].copy_from_slice(bytes);
+                }
+            };
+            change(relation, entry.stamp, &segment.pages, &[(page, &write)]);
+            Ok(())
+        });
+        recounted.unwrap_or_else(|fault| raise(relation, &fault));
+        Meta::update(relation, |meta| {
+            with_entry(meta, entry.stamp, |entry| {
+                entry.live_documents = live;
+                entry.live_length = length;
+                entry.is_recount_due = false;
+            });
+        });
+    }
+}
