@@ -182,6 +182,7 @@ pub unsafe fn parsed<'r, T>(relation: pg_sys::Relation) -> Option<&'r T> {
 /// `options` is what [`parse`] made, and `place` the value of a field for a text.
 pub unsafe fn text_at<T>(options: &T, place: i32) -> Option<&CStr> {
     // SAFETY: as the caller promises: the server put the text at so many bytes behind the start of the struct.
-    (place != 0)
-        .then(|| unsafe { CStr::from_ptr(std::ptr::from_ref(options).cast::<i8>().add(place as usize).cast()) })
+    (place != 0).then(|| unsafe {
+        CStr::from_ptr(std::ptr::from_ref(options).cast::<i8>().add(place as usize).cast())
+    })
 }

@@ -54,11 +54,7 @@ pub unsafe fn check(heap: pg_sys::Relation, relation: pg_sys::Relation) -> Vec<F
 }
 
 /// Whether every row that a snapshot sees and that has a document is in the index.
-unsafe fn table(
-    heap: pg_sys::Relation,
-    index: pg_sys::Relation,
-    rows: &HashSet<Tid>,
-) -> Finding {
+unsafe fn table(heap: pg_sys::Relation, index: pg_sys::Relation, rows: &HashSet<Tid>) -> Finding {
     let (mut missing, mut seen) = (Problems::default(), 0);
     // SAFETY: as the caller promises.
     unsafe {

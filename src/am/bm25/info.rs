@@ -44,7 +44,10 @@ pub unsafe fn info(relation: pg_sys::Relation) -> Facts {
         let dead = sum(|entry| entry.dead_documents().into());
         let length = sum(|entry| entry.live_length) + found.corpus.length;
         facts.add("rows", live);
-        facts.add("dead rows", format!("{dead} ({})", percent(dead as usize, (live + dead) as usize)));
+        facts.add(
+            "dead rows",
+            format!("{dead} ({})", percent(dead as usize, (live + dead) as usize)),
+        );
         facts.add("rows in the write buffer", found.corpus.docs);
         facts.add("words per row", format!("{:.1}", length as f64 / live.max(1) as f64));
         facts.add("segments", meta.segments.len());

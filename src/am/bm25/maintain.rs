@@ -15,9 +15,7 @@ use super::buffer::{self, entries_of};
 use super::gather::Gather;
 use super::insert::has_documents;
 use super::meta::{Buffer, MOST_SEGMENTS, Meta, SegmentEntry, locked};
-use super::page::{
-    Kind, META_BLOCK, init_buffer_page, is_free, kind, seal, stamp as stamp_of,
-};
+use super::page::{Kind, META_BLOCK, init_buffer_page, is_free, kind, seal, stamp as stamp_of};
 use super::segments::{self, Known, SegmentPages, raise};
 use super::space;
 use crate::am::vacuum;
@@ -222,7 +220,9 @@ unsafe fn end(relation: pg_sys::Relation, begun: &Begun) {
 
 /// The level of a segment: each holds eight times the postings of the one below.
 fn level(entry: &SegmentEntry) -> u32 {
-    (entry.summary.postings.max(1) / SMALL).checked_ilog(TOGETHER as u64).map_or(0, |level| level + 1)
+    (entry.summary.postings.max(1) / SMALL)
+        .checked_ilog(TOGETHER as u64)
+        .map_or(0, |level| level + 1)
 }
 
 /// The segments to merge next: as their places on the metapage.
@@ -280,10 +280,8 @@ unsafe fn merge_these(lock: &Lock, meta: &Meta, places: &[usize]) {
     let known = Known::of(meta);
     // SAFETY: the caller has the maintenance lock and no lock on pages: the segments stay as they are.
     unsafe {
-        let sources: Result<Vec<Segment<SegmentPages>>, Fault> = places
-            .iter()
-            .map(|&at| segments::open(relation, &known, &meta.segments[at]))
-            .collect();
+        let sources: Result<Vec<Segment<SegmentPages>>, Fault> =
+            places.iter().map(|&at| segments::open(relation, &known, &meta.segments[at])).collect();
         let sources = sources.unwrap_or_else(|fault| raise(relation, &fault));
         let begun = begin(relation);
         let entry = if places.iter().all(|&at| meta.segments[at].live_documents == 0) {

@@ -75,7 +75,8 @@ unsafe extern "C-unwind" fn validate_weights(text: *const std::ffi::c_char) {
 fn parse_weights(text: &CStr) -> [u8; MAX_WEIGHTS] {
     let text = text.to_string_lossy();
     let trimmed = text.trim();
-    let inner = trimmed.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or(trimmed);
+    let inner =
+        trimmed.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or(trimmed);
     let mut weights = [0; MAX_WEIGHTS];
     let parts: Vec<&str> = inner.split(',').map(str::trim).collect();
     let parsed: Option<Vec<u8>> = parts
@@ -83,7 +84,9 @@ fn parse_weights(text: &CStr) -> [u8; MAX_WEIGHTS] {
         .map(|part| part.parse().ok().filter(|weight| (1..=MAX_WEIGHT).contains(weight)))
         .collect();
     match parsed {
-        Some(parsed) if parsed.len() <= MAX_WEIGHTS => weights[..parsed.len()].copy_from_slice(&parsed),
+        Some(parsed) if parsed.len() <= MAX_WEIGHTS => {
+            weights[..parsed.len()].copy_from_slice(&parsed)
+        }
         _ => crate::error::fail(
             PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
             format!("weights of a bm25 index cannot be \"{text}\""),

@@ -38,7 +38,8 @@ impl Query {
         let (mut no_text, mut no_index) = (false, false);
         // SAFETY: as the caller promises: the attributes are a text and a regclass.
         unsafe {
-            let tuple: pg_sys::HeapTupleHeader = pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).cast();
+            let tuple: pg_sys::HeapTupleHeader =
+                pg_sys::pg_detoast_datum(datum.cast_mut_ptr()).cast();
             let text = pg_sys::GetAttributeByNum(tuple, 1, &raw mut no_text);
             let index = pg_sys::GetAttributeByNum(tuple, 2, &raw mut no_index);
             let index = pg_sys::Oid::from(index.value() as u32);
@@ -221,7 +222,7 @@ unsafe fn bytes_of(text: pg_sys::Datum) -> Vec<u8> {
 unsafe fn require_select(table: pg_sys::Oid) {
     // SAFETY: looks in the catalogs.
     unsafe {
-        let (user, select) = (pg_sys::GetUserId(), pg_sys::ACL_SELECT.into());
+        let (user, select) = (pg_sys::GetUserId(), pg_sys::ACL_SELECT as pg_sys::AclMode);
         let ok = pg_sys::AclResult::ACLCHECK_OK;
         let any = pg_sys::AclMaskHow::ACLMASK_ANY;
         if pg_sys::pg_class_aclcheck(table, user, select) != ok

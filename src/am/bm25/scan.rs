@@ -114,7 +114,9 @@ unsafe fn start(scan: pg_sys::IndexScanDesc) -> Search {
         let relation = (*scan).indexRelation;
         let stats = scan::stats(scan);
         stats.start(About { index: (*relation).rd_id, am: "bm25", breadth: Breadth::Best(FIRST) });
-        let Some(query) = argument.and_then(|argument| Query::read(argument)) else { return search };
+        let Some(query) = argument.and_then(|argument| Query::read(argument)) else {
+            return search;
+        };
         let meta = Meta::load(relation);
         let Some(mut reader) = Reader::new(&meta) else {
             corrupt(relation, META_BLOCK, "the metapage contradicts itself")
@@ -139,13 +141,8 @@ unsafe fn next_batch(scan: pg_sys::IndexScanDesc, search: &mut Search) {
         let ceiling = search.last.as_ref().map(|(score, rows)| (*score, rows));
         stats.grew.set(ceiling.is_some());
         let most = if search.most > MOST { usize::MAX } else { search.most };
-        let (hits, work) = sight::best(
-            (*scan).indexRelation,
-            &search.words,
-            &mut search.weighed,
-            most,
-            ceiling,
-        );
+        let (hits, work) =
+            sight::best((*scan).indexRelation, &search.words, &mut search.weighed, most, ceiling);
         stats.lists.add(search.words.len());
         stats.codes.add(work.documents as usize);
         search.is_over = hits.len() < most;

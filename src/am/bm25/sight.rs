@@ -78,11 +78,7 @@ pub struct Sight {
 }
 
 impl Sight {
-    unsafe fn new(
-        relation: pg_sys::Relation,
-        meta: &Meta,
-        words: &[Word],
-    ) -> Result<Sight, Fault> {
+    unsafe fn new(relation: pg_sys::Relation, meta: &Meta, words: &[Word]) -> Result<Sight, Fault> {
         let known = Known::of(meta);
         let (mut seen, mut found) = (Vec::with_capacity(meta.segments.len()), Found::default());
         let mut counts = Counts::none(words.len());
@@ -121,8 +117,7 @@ impl Sight {
         let mut stats = SearchStats::default();
         for seen in &self.seen {
             let Seen { segment, entries, has_dead } = seen;
-            let more =
-                search(segment, &weighed.terms, entries, &weighed.scorer, *has_dead, top)?;
+            let more = search(segment, &weighed.terms, entries, &weighed.scorer, *has_dead, top)?;
             stats.blocks += more.blocks;
             stats.postings += more.postings;
             stats.documents += more.documents;

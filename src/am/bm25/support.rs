@@ -40,7 +40,8 @@ unsafe fn named(
         let left: *mut pg_sys::Node = pg_sys::list_nth(function.args, 0).cast();
         let right: *mut pg_sys::Expr = pg_sys::list_nth(function.args, 1).cast();
         let varno = only_table(request.root, left)?;
-        let table = pg_sys::list_nth((*root.parse).rtable, varno - 1).cast::<pg_sys::RangeTblEntry>();
+        let table =
+            pg_sys::list_nth((*root.parse).rtable, varno - 1).cast::<pg_sys::RangeTblEntry>();
         if (*table).rtekind != pg_sys::RTEKind::RTE_RELATION {
             return None;
         }
@@ -56,7 +57,8 @@ unsafe fn named(
             false,
             true,
         );
-        let args = pg_sys::lappend(pg_sys::lappend(std::ptr::null_mut(), right.cast()), index.cast());
+        let args =
+            pg_sys::lappend(pg_sys::lappend(std::ptr::null_mut(), right.cast()), index.cast());
         let query = pg_sys::makeFuncExpr(
             names.to_query,
             names.query_type,

@@ -33,13 +33,13 @@ pub unsafe extern "C-unwind" fn ambulkdelete(
         for entry in &meta.segments {
             let segment = open_kept(relation, &known, entry);
             let mut dead = Vec::new();
-            let walked = segment.for_each_document(|document, row, length| {
+            let walked = segment.for_each_document(|document, row, _| {
                 if document % PAUSE_DOCUMENTS == 0 {
                     shared::pause();
                 }
                 if !is_dead(&row) {
                     if asks_dead(Tid::read(&row, 0)) {
-                        dead.push((document, length));
+                        dead.push(document);
                     } else {
                         live += 1;
                     }
@@ -63,8 +63,6 @@ pub unsafe extern "C-unwind" fn ambulkdelete(
 
 /// Documents between two rests.
 const PAUSE_DOCUMENTS: u32 = 512;
-/// Pages changed in one record.
-const TOGETHER: usize = 4;
 
 /// Merges what is due and finds lost pages.
 #[pg_guard]
@@ -99,34 +97,27 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
     }
 }
 
-/// Changes bytes on pages of a segment: each place is a page of the segment, where in its payload, and the bytes.
+/// Changes what a segment has on a page, in a record of its own.
 unsafe fn change(
     relation: pg_sys::Relation,
     stamp: u32,
     pages: &SegmentPages,
-    changes: &[(u32, &dyn Fn(&mut [u8]))],
+    page: u32,
+    change: impl FnOnce(&mut [u8]),
 ) {
-    for changes in changes.chunks(TOGETHER) {
-        shared::pause();
-        // SAFETY: the caller has the maintenance lock and no lock on pages; the pages of a segment are locked in their order,
-        // and by nobody else more than one at a time.
-        unsafe {
-            let guards: Vec<WriteGuard> = changes
-                .iter()
-                .map(|(page, _)| match pages.block(*page) {
-                    Some(block) => WriteGuard::new(relation, block),
-                    None => corrupt(relation, *page, "a page past the end of its segment"),
-                })
-                .collect();
-            let mut txn = WalTxn::new(relation, false);
-            for (guard, (page, change)) in guards.iter().zip(changes) {
-                if !is_segment_page(guard.page(), stamp, *page) {
-                    corrupt(relation, guard.block(), "not a page of its segment");
-                }
-                change(payload_mut(txn.page(guard)));
-            }
-            txn.commit();
+    shared::pause();
+    let Some(block) = pages.block(page) else {
+        corrupt(relation, page, "a page past the end of its segment")
+    };
+    // SAFETY: the caller has the maintenance lock and no lock on pages.
+    unsafe {
+        let guard = WriteGuard::new(relation, block);
+        if !is_segment_page(guard.page(), stamp, page) {
+            corrupt(relation, block, "not a page of its segment");
         }
+        let mut txn = WalTxn::new(relation, false);
+        change(payload_mut(txn.page(&guard)));
+        txn.commit();
     }
 }
 
@@ -135,30 +126,18 @@ unsafe fn mark(
     relation: pg_sys::Relation,
     entry: &SegmentEntry,
     pages: &SegmentPages,
-    dead: &[(u32, u32)],
+    dead: &[u32],
 ) {
+    let place = |document: u32| document_place(document, PAYLOAD_BYTES);
     // SAFETY: as the caller of `change` promises.
     unsafe {
         Meta::update(relation, |meta| with_entry(meta, entry.stamp, |e| e.is_recount_due = true));
-        let place = |&(document, _): &(u32, u32)| document_place(document, PAYLOAD_BYTES);
-        let by_page: Vec<&[(u32, u32)]> =
-            dead.chunk_by(|a, b| place(a).0 == place(b).0).collect();
-        let clear = |documents: &[(u32, u32)], payload: &mut [u8]| {
-            for document in documents {
-                clear_document(payload, place(document).1);
-            }
-        };
-        for some in by_page.chunks(TOGETHER) {
-            let closures: Vec<_> = some
-                .iter()
-                .map(|&documents| move |payload: &mut [u8]| clear(documents, payload))
-                .collect();
-            let changes: Vec<(u32, &dyn Fn(&mut [u8]))> = some
-                .iter()
-                .zip(&closures)
-                .map(|(documents, clear)| (place(&documents[0]).0, clear as &dyn Fn(&mut [u8])))
-                .collect();
-            change(relation, entry.stamp, pages, &changes);
+        for of_page in dead.chunk_by(|&a, &b| place(a).0 == place(b).0) {
+            change(relation, entry.stamp, pages, place(of_page[0]).0, |payload| {
+                for &document in of_page {
+                    clear_document(payload, place(document).1);
+                }
+            });
         }
     }
 }
@@ -193,12 +172,11 @@ unsafe fn recount_segment(
             dead.get(document as usize / 64).is_some_and(|bits| bits >> (document % 64) & 1 == 1)
         };
         let recounted = recount(segment, is_dead, |page, edits| {
-            let write = |payload: &mut [u8]| {
+            change(relation, entry.stamp, &segment.pages, page, |payload| {
                 for (at, bytes) in edits {
                     payload[*at..*at + bytes.len()].copy_from_slice(bytes);
                 }
-            };
-            change(relation, entry.stamp, &segment.pages, &[(page, &write)]);
+            });
             Ok(())
         });
         recounted.unwrap_or_else(|fault| raise(relation, &fault));

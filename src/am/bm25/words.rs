@@ -214,9 +214,8 @@ unsafe fn read_tsvector(vector: pg_sys::Datum, weights: &[u8; MAX_WEIGHTS], bag:
         let vector: *mut pg_sys::varlena = pg_sys::pg_detoast_datum(vector.cast_mut_ptr());
         std::slice::from_raw_parts(vector.cast::<u8>(), pgrx::varlena::varsize_any(vector))
     };
-    let u32_at = |at: usize| {
-        bytes.get(at..at + 4).map(|b| u32::from_ne_bytes([b[0], b[1], b[2], b[3]]))
-    };
+    let u32_at =
+        |at: usize| bytes.get(at..at + 4).map(|b| u32::from_ne_bytes([b[0], b[1], b[2], b[3]]));
     let u16_at = |at: usize| bytes.get(at..at + 2).map(|b| u16::from_ne_bytes([b[0], b[1]]));
     let count = u32_at(4).unwrap_or(0) as usize;
     let lexemes = HEAD + count * ENTRY;

@@ -3,7 +3,7 @@
 
 use super::pack::Rows;
 use super::page::NONE;
-use crate::storage::{Tid, TempFile};
+use crate::storage::{TempFile, Tid};
 
 /// Encoded rows of any lists.
 #[derive(Default)]
