@@ -6,7 +6,7 @@ PG_CONFIG ?= pg_config
 export PG_CONFIG
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop test test-all test-clients check fmt install install-pgvector-shim bench bench-features dist clean
+.PHONY: help setup demo demo-stop test test-all test-clients check fmt install install-pgvector-shim bench bench-features bench-experiments dist clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -46,6 +46,9 @@ bench: setup ## measure speed and size (BENCH_ARGS="--help" shows the options)
 
 bench-features: setup ## measure the feature store against Feast, with PostgreSQL and with Redis (BENCH_ARGS="--quick")
 	@scripts/bench.sh features
+
+bench-experiments: setup ## measure experiments and runs against MLflow on the same PostgreSQL (BENCH_ARGS="--quick")
+	@scripts/bench.sh experiments
 
 dist: setup ## a source archive and a binary package under target/dist
 	@scripts/dist.sh

@@ -1,17 +1,17 @@
 #!/bin/bash
 # Makes the Python environment under target/ when it is missing or out of date, then runs the benchmark: of the
-# indexes, or, with `features` as first argument, of the feature store. Further arguments come from the command
-# line, or from BENCH_ARGS when there are none.
+# indexes, or, with `features` or `experiments` as first argument, of the feature store or of experiments. Further
+# arguments come from the command line, or from BENCH_ARGS when there are none.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 target=${CARGO_TARGET_DIR:-$(dirname "$here")/target}
 venv=$target/bench-venv
 python=${PYTHON:-python3}
 folder=$here
-if [ "${1:-}" = features ]; then
+if [ "${1:-}" = features ] || [ "${1:-}" = experiments ]; then
+    folder=$here/$1
+    venv=$target/bench-$1-venv
     shift
-    folder=$here/features
-    venv=$target/bench-features-venv
 fi
 
 if ! cmp -s "$folder/requirements.txt" "$venv/requirements.txt"; then
@@ -27,5 +27,5 @@ if [ $# -eq 0 ]; then
     # shellcheck disable=SC2086
     set -- ${BENCH_ARGS:-}
 fi
-# -B keeps compiled files out of the source folder; modules that both benchmarks use lie here.
+# -B keeps compiled files out of the source folder; modules that the benchmarks share lie here.
 PYTHONPATH=$here exec "$venv/bin/python" -B "$folder/run.py" --target "$target" "$@"

@@ -313,7 +313,7 @@ COMMENT ON FUNCTION lean.log_param(uuid, text, text) IS 'logs a parameter of a r
 CREATE FUNCTION lean.metric_keys(keys text[]) RETURNS void
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF EXISTS (SELECT FROM unnest(keys) AS k WHERE NOT EXISTS (SELECT FROM lean.metric_key AS m WHERE m.key = k)) THEN
+    IF EXISTS (SELECT FROM (SELECT DISTINCT k FROM unnest(keys) AS k) AS d WHERE NOT EXISTS (SELECT FROM lean.metric_key AS m WHERE m.key = d.k)) THEN
         INSERT INTO lean.metric_key (key) SELECT DISTINCT k FROM unnest(keys) AS k
             WHERE NOT EXISTS (SELECT FROM lean.metric_key AS m WHERE m.key = k) ORDER BY k ON CONFLICT (key) DO NOTHING;
     END IF;
@@ -327,36 +327,58 @@ DECLARE
     written bigint;
 BEGIN
     PERFORM lean.metric_keys(keys);
-    WITH fresh AS (
-        INSERT INTO lean.metric AS m (run_no, key_no, step, at, value)
-        SELECT r.run_no, k.key_no, p.step, p.at, p.value
-        FROM unnest(keys, "values", steps, times) AS p (key, value, step, at) JOIN lean.metric_key AS k ON k.key = p.key
-        ORDER BY k.key_no, p.step, p.at, p.value
-        ON CONFLICT (run_no, key_no, step, at, value) DO NOTHING
-        RETURNING m.key_no, m.step, m.at, m.value
+    -- Points are new as a rule, and a row takes half as long to write if none is asked for that may be there. The first
+    -- that is there takes back what was written; for a few points that would cost more than it saves.
+    IF cardinality(keys) >= 20 THEN
+        BEGIN
+            INSERT INTO lean.metric (run_no, key_no, step, at, value)
+                SELECT r.run_no, k.key_no, p.step, p.at, p.value
+                FROM unnest(keys, "values", steps, times) AS p (key, value, step, at) JOIN lean.metric_key AS k ON k.key = p.key
+                ORDER BY k.key_no, p.step, p.at, p.value;
+            GET DIAGNOSTICS written = ROW_COUNT;
+        EXCEPTION WHEN unique_violation THEN
+            written := NULL;
+        END;
+    END IF;
+    IF written IS NULL THEN
+        INSERT INTO lean.metric (run_no, key_no, step, at, value)
+            SELECT r.run_no, k.key_no, p.step, p.at, p.value
+            FROM unnest(keys, "values", steps, times) AS p (key, value, step, at) JOIN lean.metric_key AS k ON k.key = p.key
+            ORDER BY k.key_no, p.step, p.at, p.value
+            ON CONFLICT (run_no, key_no, step, at, value) DO NOTHING;
+        GET DIAGNOSTICS written = ROW_COUNT;
+    END IF;
+    IF written = 0 THEN
+        RETURN 0;
+    END IF;
+    -- Of points that were there already nothing is known here; they are part of the row, and change nothing in it.
+    WITH points AS MATERIALIZED (
+        SELECT p.* FROM unnest(keys, "values", steps, times) AS p (key, value, step, at)
+    ), bounds AS (
+        SELECT p.key, max(p.step) AS last, min(p.value) FILTER (WHERE p.value <> 'NaN') AS low, max(p.value) FILTER (WHERE p.value <> 'NaN') AS high
+        FROM points AS p GROUP BY p.key
     ), best AS (
-        SELECT f.key_no,
-            max(f.step) AS last_step,
-            (array_agg(f.at ORDER BY f.step DESC, f.at DESC))[1] AS last_at,
-            (array_agg(f.value ORDER BY f.step DESC, f.at DESC, f.value DESC))[1] AS last_value,
-            min(f.value) FILTER (WHERE f.value <> 'NaN') AS low,
-            max(f.value) FILTER (WHERE f.value <> 'NaN') AS high,
-            (array_agg(f.step ORDER BY f.value, f.step) FILTER (WHERE f.value <> 'NaN'))[1] AS low_step,
-            (array_agg(f.step ORDER BY f.value DESC, f.step) FILTER (WHERE f.value <> 'NaN'))[1] AS high_step
-        FROM fresh AS f GROUP BY f.key_no
-    ), kept AS (
-        INSERT INTO lean.run_metric AS x (run_no, key_no, experiment_id, step, at, value, min_value, min_step, max_value, max_step)
-        SELECT r.run_no, b.key_no, r.experiment_id, b.last_step, b.last_at, b.last_value, b.low, b.low_step, b.high, b.high_step
-        FROM best AS b ORDER BY b.key_no
-        ON CONFLICT (run_no, key_no) DO UPDATE SET
-            (step, at, value) = (SELECT y.* FROM (VALUES (x.step, x.at, x.value), (EXCLUDED.step, EXCLUDED.at, EXCLUDED.value)) AS y
-                                 ORDER BY 1 DESC, 2 DESC, 3 DESC LIMIT 1),
-            (min_value, min_step) = (SELECT y.* FROM (VALUES (x.min_value, x.min_step), (EXCLUDED.min_value, EXCLUDED.min_step)) AS y
-                                     ORDER BY 1 NULLS LAST, 2 LIMIT 1),
-            (max_value, max_step) = (SELECT y.* FROM (VALUES (x.max_value, x.max_step), (EXCLUDED.max_value, EXCLUDED.max_step)) AS y
-                                     ORDER BY 1 DESC NULLS LAST, 2 LIMIT 1)
+        SELECT b.key, b.last, b.low, b.high,
+            max(p.at) FILTER (WHERE p.step = b.last) AS last_at,
+            (array_agg(p.value ORDER BY p.at DESC, p.value DESC) FILTER (WHERE p.step = b.last))[1] AS last_value,
+            min(p.step) FILTER (WHERE p.value = b.low) AS low_step,
+            min(p.step) FILTER (WHERE p.value = b.high) AS high_step
+        FROM points AS p JOIN bounds AS b USING (key) WHERE p.step = b.last OR p.value IN (b.low, b.high)
+        GROUP BY b.key, b.last, b.low, b.high
     )
-    SELECT count(*) INTO written FROM fresh;
+    INSERT INTO lean.run_metric AS x (run_no, key_no, experiment_id, step, at, value, min_value, min_step, max_value, max_step)
+        SELECT r.run_no, k.key_no, r.experiment_id, b.last, b.last_at, b.last_value, b.low, b.low_step, b.high, b.high_step
+        FROM best AS b JOIN lean.metric_key AS k USING (key) ORDER BY k.key_no
+        ON CONFLICT (run_no, key_no) DO UPDATE SET
+            step = greatest(x.step, EXCLUDED.step),
+            at = CASE WHEN (x.step, x.at, x.value) < (EXCLUDED.step, EXCLUDED.at, EXCLUDED.value) THEN EXCLUDED.at ELSE x.at END,
+            value = CASE WHEN (x.step, x.at, x.value) < (EXCLUDED.step, EXCLUDED.at, EXCLUDED.value) THEN EXCLUDED.value ELSE x.value END,
+            min_value = least(x.min_value, EXCLUDED.min_value),
+            min_step = least(CASE WHEN x.min_value > EXCLUDED.min_value THEN NULL ELSE x.min_step END,
+                             CASE WHEN EXCLUDED.min_value > x.min_value THEN NULL ELSE EXCLUDED.min_step END),
+            max_value = greatest(x.max_value, EXCLUDED.max_value),
+            max_step = least(CASE WHEN x.max_value < EXCLUDED.max_value THEN NULL ELSE x.max_step END,
+                             CASE WHEN EXCLUDED.max_value < x.max_value THEN NULL ELSE EXCLUDED.max_step END);
     RETURN written;
 END
 $$;
