@@ -66,7 +66,7 @@ class Leanstack:
         )
 
     def search(self, experiment: str, filter: str, order: str, limit: int) -> list[dict]:
-        cursor = self.connection.cursor(row_factory=dict_row)
+        cursor = self.connection.cursor(binary=True, row_factory=dict_row)
         return cursor.execute("SELECT * FROM lean.search_runs(%s, %s, %s, %s)", [experiment, filter, order, limit]).fetchall()
 
     def best(self, experiment: str, metric: str) -> str:
@@ -74,7 +74,8 @@ class Leanstack:
         return found[0].hex
 
     def history(self, run: str, metric: str) -> list[tuple]:
-        return self.connection.execute("SELECT * FROM lean.metric_history(%s, %s)", [run, metric]).fetchall()
+        cursor = self.connection.cursor(binary=True)
+        return cursor.execute("SELECT * FROM lean.metric_history(%s, %s)", [run, metric]).fetchall()
 
     @staticmethod
     def ids(found: list[dict]) -> list[str]:

@@ -32,7 +32,8 @@ END
 $$;
 COMMENT ON FUNCTION lean.run_attribute(text) IS 'internal: the column of an attribute of runs, by our name or MLflow''s';
 
-CREATE FUNCTION lean.run_condition(field text, name text, operator text, operands text[], "numeric" boolean) RETURNS text
+-- Of a search in the order of a metric, `ordered` is that metric: its row is joined as o1 then, and need not be looked for.
+CREATE FUNCTION lean.run_condition(field text, name text, operator text, operands text[], "numeric" boolean, ordered text DEFAULT NULL) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     is_null boolean := operator IN ('IS NULL', 'IS NOT NULL');
@@ -40,6 +41,7 @@ DECLARE
     subject text;
     texts text := (SELECT string_agg(quote_literal(o), ', ') FROM unnest(operands) AS o);
     compared text;
+    key integer;
 BEGIN
     IF field = 'metric' AND NOT is_null AND (NOT "numeric" OR operator ~ 'LIKE') THEN
         BEGIN
@@ -55,13 +57,22 @@ BEGIN
         RAISE EXCEPTION '% wants a text in quotes', operator USING ERRCODE = 'invalid_parameter_value';
     END IF;
     IF field = 'metric' THEN
+        subject := CASE WHEN name = ordered THEN 'o1.value' ELSE 'm.value' END;
         texts := (SELECT string_agg(format('%L::double precision', o), ', ') FROM unnest(operands) AS o);
-        compared := CASE WHEN operator ~ 'IN$' THEN format('m.value %s (%s)', operator, texts) WHEN operator ~ '[<>]' THEN
+        compared := CASE WHEN is_null THEN CASE operator WHEN 'IS NULL' THEN 'false' ELSE 'true' END
+            WHEN operator ~ 'IN$' THEN format('%s %s (%s)', subject, operator, texts)
             -- What is no number is neither smaller nor larger.
-            format('m.value %s %s AND m.value <> ''NaN''', operator, texts) ELSE format('m.value %s %s', operator, texts) END;
+            WHEN operator ~ '[<>]' THEN format('(%s %s %s AND %1$s <> ''NaN'')', subject, operator, texts)
+            ELSE format('%s %s %s', subject, operator, texts) END;
+        IF name = ordered THEN
+            RETURN compared;
+        END IF;
+        SELECT k.key_no INTO key FROM lean.metric_key AS k WHERE k.key = name;
+        IF NOT FOUND THEN
+            RETURN CASE operator WHEN 'IS NULL' THEN 'true' ELSE 'false' END;
+        END IF;
         RETURN format('%sEXISTS (SELECT FROM lean.run_metric AS m WHERE m.run_no = r.run_no AND m.experiment_id = r.experiment_id'
-            ' AND m.key_no = (SELECT k.key_no FROM lean.metric_key AS k WHERE k.key = %L)%s)', negated, name,
-            CASE WHEN NOT is_null THEN ' AND ' || compared END);
+            ' AND m.key_no = %s%s)', negated, key, CASE WHEN NOT is_null THEN ' AND ' || compared END);
     END IF;
     subject := CASE field WHEN 'param' THEN 'p.value' WHEN 'tag' THEN format('(r.tags ->> %L)', name) ELSE lean.run_attribute(name) END;
     IF field = 'attribute' AND subject IN ('r.started_at', 'r.ended_at') THEN
@@ -80,25 +91,49 @@ BEGIN
     compared := CASE WHEN is_null THEN format('%s %s', subject, operator)
         WHEN operator ~ 'IN$' THEN format('%s %s (%s)', subject, operator, texts) ELSE format('%s %s %s', subject, operator, texts) END;
     IF field = 'param' THEN
+        -- The index and the statistics have the beginnings of values, which of short ones are all.
+        IF operator IN ('=', 'IN') AND NOT "numeric" AND (SELECT bool_and(length(o) < 64) FROM unnest(operands) AS o) THEN
+            compared := format('left(p.value, 64) %s (%s)', operator, texts);
+        END IF;
         RETURN format('%sEXISTS (SELECT FROM lean.run_param AS p WHERE p.run_no = r.run_no AND p.key = %L%s)', negated, name,
             CASE WHEN NOT is_null THEN ' AND ' || compared END);
+    END IF;
+    IF field = 'tag' THEN
+        -- The planner knows nothing of tags and takes them for rare, if it is shown a comparison.
+        compared := format('CASE %s WHEN true THEN true WHEN false THEN false END', compared);
     END IF;
     RETURN coalesce(compared, 'false');
 END
 $$;
-COMMENT ON FUNCTION lean.run_condition(text, text, text, text[], boolean) IS 'internal: a condition of a filter for runs, in SQL';
+COMMENT ON FUNCTION lean.run_condition(text, text, text, text[], boolean, text) IS 'internal: a condition of a filter for runs, in SQL';
 
 CREATE FUNCTION lean.search_runs(
     experiment text DEFAULT NULL, filter text DEFAULT '', order_by text DEFAULT '', max_results bigint DEFAULT 1000, "offset" bigint DEFAULT 0
 ) RETURNS SETOF lean.run_summary
     LANGUAGE plpgsql STABLE ROWS 100 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    found_in text := CASE WHEN experiment IS NOT NULL THEN format('r.experiment_id = %s', (lean.find_experiment(experiment)).experiment_id) ELSE 'true' END;
-    condition text;
+    own bigint := CASE WHEN experiment IS NOT NULL THEN (lean.find_experiment(experiment)).experiment_id END;
+    found_in text := CASE WHEN experiment IS NOT NULL THEN format('r.experiment_id = %s', own)
+        ELSE 'EXISTS (SELECT FROM lean.experiment AS e WHERE e.experiment_id = r.experiment_id AND e.deleted_at IS NULL)' END;
+    wanted bigint := max_results + coalesce("offset", 0);
+    found bigint[] := '{}';
+    more bigint[] := '{}';
+    head record;
+    conditions text;
+    conditions_of_head text;
+    required boolean;
     joins text;
     orders text;
+    statement text := 'SELECT ARRAY(SELECT r.run_no FROM %s%s WHERE %s AND r.deleted_at IS NULL AND (%s) ORDER BY %s LIMIT $1)';
 BEGIN
-    SELECT string_agg(coalesce(f.word, lean.run_condition(f.field, f.name, f.operator, f.operands, f."numeric")), ' ' ORDER BY f.n) INTO condition
+    SELECT o.name, o.descending, k.key_no INTO head
+        FROM lean.parse_run_order(coalesce(order_by, '')) WITH ORDINALITY AS o (field, name, descending, n) JOIN lean.metric_key AS k ON k.key = o.name
+        WHERE o.field = 'metric' AND o.n = 1;
+    SELECT string_agg(coalesce(f.word, lean.run_condition(f.field, f.name, f.operator, f.operands, f."numeric")), ' ' ORDER BY f.n),
+        string_agg(coalesce(f.word, lean.run_condition(f.field, f.name, f.operator, f.operands, f."numeric", head.name)), ' ' ORDER BY f.n),
+        -- Whether runs without a number in the leading metric cannot be among those that are found.
+        bool_or(f.field = 'metric' AND f.name = head.name AND f.operator IN ('<', '<=', '>', '>=')) AND NOT bool_or(coalesce(f.word IN ('OR', 'NOT'), false))
+        INTO conditions, conditions_of_head, required
         FROM lean.parse_run_filter(coalesce(filter, '')) WITH ORDINALITY AS f (word, field, name, operator, operands, "numeric", n);
     SELECT string_agg(CASE o.field
             WHEN 'metric' THEN format(' LEFT JOIN lean.run_metric AS o%s ON o%1$s.run_no = r.run_no AND o%1$s.experiment_id = r.experiment_id'
@@ -109,19 +144,25 @@ BEGIN
             WHEN 'metric' THEN format('nullif(o%s.value, ''NaN'')', o.n)
             WHEN 'param' THEN format('o%s.value', o.n)
             WHEN 'tag' THEN format('r.tags ->> %L', o.name)
-            ELSE lean.run_attribute(o.name) END || CASE WHEN o.descending THEN ' DESC NULLS LAST' ELSE ' NULLS LAST' END, ', ' ORDER BY o.n)
+            ELSE lean.run_attribute(o.name) END || CASE WHEN o.descending THEN ' DESC NULLS LAST' ELSE ' NULLS LAST' END || ', ', '' ORDER BY o.n)
         INTO joins, orders
-        FROM lean.parse_run_order(coalesce(order_by, '')) WITH ORDINALITY AS o (field, name, descending, n);
-    RETURN QUERY EXECUTE format(
-$sql$SELECT s.* FROM (
-    SELECT r.run_no, row_number() OVER (ORDER BY %1$s) AS n
-    FROM lean.run AS r%2$s
-    WHERE %3$s AND r.deleted_at IS NULL AND (%4$s)
-        AND EXISTS (SELECT FROM lean.experiment AS e WHERE e.experiment_id = r.experiment_id AND e.deleted_at IS NULL)
-    ORDER BY %1$s LIMIT $1 OFFSET $2
-) AS x JOIN lean.run_summary AS s USING (run_no) ORDER BY x.n$sql$,
-        coalesce(orders || ', ', '') || 'r.started_at DESC, r.run_no DESC', joins, found_in, coalesce(condition, 'true'))
-        USING max_results, coalesce("offset", 0);
+        FROM lean.parse_run_order(coalesce(order_by, '')) WITH ORDINALITY AS o (field, name, descending, n)
+        WHERE o.n > 1 OR head.name IS NULL;
+    orders := coalesce(orders, '') || 'r.started_at DESC, r.run_no DESC';
+    -- In the order of a metric come first the runs that have it, as its index has them, and then the others.
+    IF head.name IS NOT NULL THEN
+        EXECUTE format(statement, 'lean.run_metric AS o1 JOIN lean.run AS r USING (run_no)', joins,
+                format('o1.key_no = %s AND o1.value <> ''NaN''%s AND %s', head.key_no, ' AND o1.experiment_id = ' || own, found_in),
+                coalesce(conditions_of_head, 'true'), CASE WHEN head.descending THEN 'o1.value DESC, ' ELSE 'o1.value, ' END || orders)
+            INTO found USING wanted;
+        found_in := found_in || format(' AND NOT EXISTS (SELECT FROM lean.run_metric AS o1 WHERE o1.run_no = r.run_no AND o1.key_no = %s AND o1.value <> ''NaN'')',
+            head.key_no);
+    END IF;
+    IF head.name IS NULL OR NOT coalesce(required, false) AND (wanted > cardinality(found)) IS NOT FALSE THEN
+        EXECUTE format(statement, 'lean.run AS r', joins, found_in, coalesce(conditions, 'true'), orders) INTO more USING wanted - cardinality(found);
+    END IF;
+    RETURN QUERY SELECT s.* FROM unnest(found || more) WITH ORDINALITY AS x (run_no, n) JOIN lean.run_summary AS s USING (run_no)
+        WHERE x.n > coalesce("offset", 0) ORDER BY x.n;
 END
 $$;
 COMMENT ON FUNCTION lean.search_runs(text, text, text, bigint, bigint) IS

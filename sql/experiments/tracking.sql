@@ -56,6 +56,8 @@ CREATE TABLE lean.run_param (
     PRIMARY KEY (run_no, key)
 );
 CREATE INDEX run_param_value ON lean.run_param (key, left(value, 64));
+-- Which values are frequent depends on the parameter.
+CREATE STATISTICS lean.run_param_values (mcv) ON key, (left(value, 64)) FROM lean.run_param;
 COMMENT ON TABLE lean.run_param IS 'parameters of runs; they never change';
 
 CREATE TABLE lean.metric_key (
@@ -89,7 +91,7 @@ CREATE TABLE lean.run_metric (
     max_step bigint,
     PRIMARY KEY (run_no, key_no)
 ) WITH (fillfactor = 70);
-CREATE INDEX run_metric_value ON lean.run_metric (experiment_id, key_no, value);
+CREATE INDEX run_metric_value ON lean.run_metric (experiment_id, key_no, value) INCLUDE (run_no);
 COMMENT ON TABLE lean.run_metric IS 'the latest, the smallest and the largest point of each metric of each run';
 COMMENT ON COLUMN lean.run_metric.value IS 'the latest by step, then by time, then by value';
 COMMENT ON COLUMN lean.run_metric.min_value IS 'the smallest that is a number';
