@@ -115,3 +115,73 @@ END
 $$;
 COMMENT ON FUNCTION lean.rrf_fuse(anyarray, double precision, double precision[]) IS
     'joins ranked arrays, one per row of lists, by reciprocal rank fusion; best first';
+
+-- Scores of different branches on one scale. Where the branch ends is 0 in either, as for a document that it did not
+-- find: what came last is hardly better than what came not at all.
+CREATE FUNCTION lean.minmax(score double precision, lowest double precision, highest double precision, weight double precision DEFAULT 1)
+    RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN score IS NULL THEN 0
+                WHEN highest > lowest THEN weight * ((score - lowest) / (highest - lowest))
+                ELSE weight END;
+COMMENT ON FUNCTION lean.minmax(double precision, double precision, double precision, double precision) IS
+    'a score moved to 0 for the lowest of its branch and 1 for the highest, times weight; 0 for a null score';
+
+CREATE FUNCTION lean.zscore(score double precision, origin double precision, deviation double precision, weight double precision DEFAULT 1)
+    RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN score IS NULL THEN 0
+                WHEN deviation > 0 THEN weight * ((score - origin) / deviation)
+                ELSE weight END;
+COMMENT ON FUNCTION lean.zscore(double precision, double precision, double precision, double precision) IS
+    'how many standard deviations of its branch a score lies above the origin, times weight; 0 for a null score';
+
+CREATE FUNCTION lean.minmax_accum(state double precision, score double precision, lowest double precision, highest double precision, weight double precision)
+    RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN state + lean.minmax(score, lowest, highest, weight);
+COMMENT ON FUNCTION lean.minmax_accum(double precision, double precision, double precision, double precision, double precision) IS
+    'internal: transition function of lean.minmax_sum';
+CREATE AGGREGATE lean.minmax_sum(
+    score double precision, lowest double precision, highest double precision, weight double precision
+) (
+    SFUNC = lean.minmax_accum, STYPE = double precision, INITCOND = '0',
+    COMBINEFUNC = pg_catalog.float8pl, PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE lean.minmax_sum(double precision, double precision, double precision, double precision) IS
+    'sum of scores over branches, each from 0 to 1 by the lowest and the highest of its branch, times its weight';
+
+CREATE FUNCTION lean.minmax_accum(state double precision, score double precision, lowest double precision, highest double precision)
+    RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN state + lean.minmax(score, lowest, highest, 1);
+COMMENT ON FUNCTION lean.minmax_accum(double precision, double precision, double precision, double precision) IS
+    'internal: transition function of lean.minmax_sum';
+CREATE AGGREGATE lean.minmax_sum(score double precision, lowest double precision, highest double precision) (
+    SFUNC = lean.minmax_accum, STYPE = double precision, INITCOND = '0',
+    COMBINEFUNC = pg_catalog.float8pl, PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE lean.minmax_sum(double precision, double precision, double precision) IS
+    'sum of scores over branches of weight 1, each from 0 to 1 by the lowest and the highest of its branch';
+
+CREATE FUNCTION lean.zscore_accum(state double precision, score double precision, origin double precision, deviation double precision, weight double precision)
+    RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN state + lean.zscore(score, origin, deviation, weight);
+COMMENT ON FUNCTION lean.zscore_accum(double precision, double precision, double precision, double precision, double precision) IS
+    'internal: transition function of lean.zscore_sum';
+CREATE AGGREGATE lean.zscore_sum(
+    score double precision, origin double precision, deviation double precision, weight double precision
+) (
+    SFUNC = lean.zscore_accum, STYPE = double precision, INITCOND = '0',
+    COMBINEFUNC = pg_catalog.float8pl, PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE lean.zscore_sum(double precision, double precision, double precision, double precision) IS
+    'sum of scores over branches, each in standard deviations of its branch above an origin, times its weight';
+
+CREATE FUNCTION lean.zscore_accum(state double precision, score double precision, origin double precision, deviation double precision)
+    RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN state + lean.zscore(score, origin, deviation, 1);
+COMMENT ON FUNCTION lean.zscore_accum(double precision, double precision, double precision, double precision) IS
+    'internal: transition function of lean.zscore_sum';
+CREATE AGGREGATE lean.zscore_sum(score double precision, origin double precision, deviation double precision) (
+    SFUNC = lean.zscore_accum, STYPE = double precision, INITCOND = '0',
+    COMBINEFUNC = pg_catalog.float8pl, PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE lean.zscore_sum(double precision, double precision, double precision) IS
+    'sum of scores over branches of weight 1, each in standard deviations of its branch above an origin';

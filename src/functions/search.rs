@@ -1,5 +1,5 @@
 //! Fusion of ranked lists. The scores are here; the aggregate and the set function that use them are
-//! in `sql/search.sql`.
+//! in `sql/search.sql`, the search of a table by keywords and vectors in `sql/hybrid.sql`.
 
 use leanstack_core::fuse;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -38,3 +38,4 @@ fn rrf_accum(
 }
 
 extension_sql_file!("../../sql/search.sql", name = "search", requires = [rrf, rrf_accum]);
+extension_sql_file!("../../sql/hybrid.sql", name = "hybrid", requires = ["search"]);
