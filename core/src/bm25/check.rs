@@ -1,7 +1,7 @@
 //! Verifies a segment: that everything in it agrees with everything else.
 
 use super::segment::{List, Segment, TermCursor};
-use super::{BLOCK, Fault, Pages, Scorer, is_dead, writer::bound_byte};
+use super::{BLOCK, Fault, Pages, Scorer, is_dead};
 
 /// What a check counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,9 +73,9 @@ pub fn check<P: Pages>(
         let mut dead_postings = 0;
         let read = segment.blocks(&entry, &mut skips).and_then(|()| {
             let whole = match entry.list {
-                List::Inline(_) => 255,
-                List::Block(skip) => skip.bound,
-                List::Blocks(_, _, bound) => bound,
+                List::Inline(_) => 1.0,
+                List::Block(skip) => skip.bound.part(&scorer),
+                List::Blocks(_, _, bound) => bound.part(&scorer),
             };
             segment.postings(&entry, |posting| {
                 let doc = posting.doc as usize;
@@ -85,8 +85,8 @@ pub fn check<P: Pages>(
                         posting.length, lengths[doc]
                     ));
                 }
-                let bound = skips.get(seen / BLOCK).map_or(255, |skip| skip.bound).min(whole);
-                if bound < bound_byte(scorer.part(posting.tf, lengths[doc])) {
+                let block = skips.get(seen / BLOCK).map_or(1.0, |skip| skip.bound.part(&scorer));
+                if block.min(whole) < scorer.part(posting.tf, lengths[doc]) {
                     note(format!("the bound of term \"{name}\" is too low for document {doc}"));
                 }
                 words[doc] += u64::from(posting.tf);

@@ -1,11 +1,14 @@
 //! A term of a query in one segment during a search: its blocks with their bounds, and the one that is in memory.
 
 use super::block::BLOCK;
-use super::segment::{List, Loaded, Segment, Skip, TermEntry};
+use super::segment::{Bound, List, Loaded, Segment, Skip, TermEntry};
 use super::{Fault, Pages, QueryTerm, Scorer, SearchStats, Summary};
 
 /// Turns bounds of a segment into bounds of parts at another average length.
 pub struct Bounds {
+    /// By which the bounds were computed.
+    scorer: Scorer,
+    /// How much longer documents are on average; nothing where bounds are of no use.
     growth: Option<f64>,
 }
 
@@ -14,19 +17,17 @@ impl Bounds {
     pub fn new(summary: &Summary, scorer: &Scorer) -> Bounds {
         let same = summary.params == scorer.params;
         let growth = (scorer.avgdl / summary.average_length).max(1.0);
-        Bounds { growth: same.then_some(growth) }
+        let scorer = Scorer::new(summary.params, summary.average_length);
+        Bounds { scorer, growth: same.then_some(growth) }
     }
 
     /// The greatest part under a bound. Part p is x / (1 + x) where x = tf / K, and K shrinks at the most as the average
     /// length grows.
     #[inline]
-    pub fn part(&self, byte: u8) -> f64 {
-        let part = f64::from(byte) / 255.0;
-        match self.growth {
-            Some(1.0) => part,
-            Some(growth) => part * growth / (1.0 - part + part * growth),
-            None => 1.0,
-        }
+    pub fn part(&self, bound: Bound) -> f64 {
+        let Some(growth) = self.growth else { return 1.0 };
+        let part = bound.part(&self.scorer);
+        if growth == 1.0 { part } else { part * growth / (1.0 - part + part * growth) }
     }
 }
 
@@ -50,8 +51,8 @@ pub struct Cursor {
     loaded: Loaded,
     tfs: [u32; BLOCK],
     lengths: [u32; BLOCK],
-    /// What the postings of the block in memory add, about.
-    pub scores: [f32; BLOCK],
+    /// What the postings of the block in memory add to scores.
+    pub scores: [f64; BLOCK],
 }
 
 impl Cursor {
@@ -87,10 +88,15 @@ impl Cursor {
                     (cursor.tfs[i], cursor.lengths[i]) = (posting.tf, posting.length);
                     let part = scorer.part(posting.tf, posting.length);
                     greatest = greatest.max(part);
-                    cursor.scores[i] = (part * term.weight) as f32;
+                    cursor.scores[i] = term.weight * part;
                 }
                 let last = cursor.loaded.docs[entry.postings as usize - 1];
-                cursor.blocks.push(Skip { last, bound: 255, page: 0, offset: 0 });
+                cursor.blocks.push(Skip {
+                    last,
+                    bound: Bound::of(u32::MAX, 0),
+                    page: 0,
+                    offset: 0,
+                });
                 (cursor.in_memory, cursor.scored) = (Some(0), true);
                 greatest
             }
@@ -168,7 +174,7 @@ impl Cursor {
         Ok(())
     }
 
-    /// Computes what the postings of the block in memory add, about.
+    /// Computes what the postings of the block in memory add to scores.
     #[inline]
     pub fn score(&mut self, scorer: &Scorer, stats: &mut SearchStats) {
         if self.scored {
@@ -177,10 +183,9 @@ impl Cursor {
         self.scored = true;
         self.loaded.shape.tfs(&self.loaded.bytes, &mut self.tfs);
         self.loaded.shape.lengths(&self.loaded.bytes, &mut self.lengths);
-        let (weight, base, slope) = (self.weight as f32, scorer.base as f32, scorer.slope as f32);
         for ((score, &tf), &length) in self.scores.iter_mut().zip(&self.tfs).zip(&self.lengths) {
-            let tf = tf as f32;
-            *score = weight * tf / (tf + (base + slope * length as f32));
+            let tf = f64::from(tf);
+            *score = self.weight * (tf / (tf + (scorer.base + scorer.slope * f64::from(length))));
         }
         stats.postings += self.loaded.shape.count() as u64;
     }

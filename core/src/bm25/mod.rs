@@ -125,11 +125,28 @@ impl Scorer {
     }
 
     /// The score of a document that has term i of the query `tfs[i]` times. Scores are summed in the order of the terms
-    /// wherever they are computed, so that one document has one score to the last bit.
+    /// wherever they are computed, so that one document has one score to the last bit; and they are rounded to 41 bits, so
+    /// that a sum in another order is enough to tell that a document scores no more than another one.
+    #[inline]
     pub fn score(&self, terms: &[QueryTerm], tfs: &[u32], length: u32) -> f64 {
         let parts = terms.iter().zip(tfs).filter(|&(_, &tf)| tf > 0);
-        parts.fold(0.0, |score, (term, &tf)| score + term.weight * self.part(tf, length))
+        rounded(parts.fold(0.0, |score, (term, &tf)| score + term.weight * self.part(tf, length)))
     }
+}
+
+/// Half of the distance between scores, in the last bits of a number.
+const HALF_STEP: u64 = 1 << 11;
+
+/// A score, rounded.
+#[inline]
+fn rounded(score: f64) -> f64 {
+    f64::from_bits((score.to_bits() + HALF_STEP) & !(2 * HALF_STEP - 1))
+}
+
+/// The least sum that is rounded to more than a score.
+#[inline]
+fn rounded_above(score: f64) -> f64 {
+    if score.is_finite() { f64::from_bits(score.to_bits() + HALF_STEP) } else { score }
 }
 
 /// A word of a query.

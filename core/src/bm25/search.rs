@@ -3,14 +3,14 @@
 //!
 //! Terms that cannot together bring a document above the worst of the best so far need not be gone through: only the other
 //! ones, which are called essential, say which documents to look at. That is decided once by the bounds of whole lists, and
-//! again in each window by the bounds of blocks; a window ends where the first block of an essential term does. Scores
-//! are summed up about, in single precision, and exactly only for documents that may be among the best.
+//! again in each window by the bounds of blocks; a window ends where the first block of an essential term does. Sums
+//! in any order tell which documents may be among the best; only the scores of those are summed up as they must be.
 
 use super::cursor::{Bounds, Cursor};
 use super::{Fault, Pages, QueryTerm, Scorer, Segment, TermEntry, Top};
 
 /// Documents whose scores are summed up at a time.
-const SPAN: usize = 4096;
+const SPAN: usize = 2048;
 
 /// What a search did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,7 +62,7 @@ struct Search<'a, P: Pages> {
     others: Vec<(usize, f64)>,
     /// How often a document has each term.
     tfs: Vec<u32>,
-    sums: Vec<f32>,
+    sums: Vec<f64>,
     touched: Vec<u64>,
 }
 
@@ -89,7 +89,7 @@ impl<'a, P: Pages> Search<'a, P> {
             has_dead,
             bounds,
             cursors,
-            slack: 1.0 + (terms.len() + 8) as f64 * f64::from(f32::EPSILON),
+            slack: 1.0 + 4.0 * (terms.len() + 8) as f64 * f64::EPSILON,
             essential: Vec::new(),
             others: Vec::new(),
             tfs: vec![0; terms.len()],
@@ -101,7 +101,7 @@ impl<'a, P: Pages> Search<'a, P> {
     /// Can a document with such a bound be among the best?
     #[inline]
     fn enters(&self, bound: f64, top: &Top) -> bool {
-        bound * self.slack > top.threshold()
+        bound * self.slack >= top.least()
     }
 
     fn run(&mut self, top: &mut Top, stats: &mut SearchStats) -> Result<(), Fault> {
@@ -176,7 +176,7 @@ impl<'a, P: Pages> Search<'a, P> {
         }
         let (mut moved, mut sum) = (0, cheap);
         while let Some(&i) = self.essential.get(moved)
-            && (sum + cursors[i].here) * self.slack <= top.threshold()
+            && (sum + cursors[i].here) * self.slack < top.least()
         {
             sum += cursors[i].here;
             self.others.push((i, cursors[i].here));
@@ -214,7 +214,7 @@ impl<'a, P: Pages> Search<'a, P> {
         let range =
             docs.partition_point(|&doc| doc < from)..docs.partition_point(|&doc| doc <= end);
         for i in range {
-            let score = f64::from(self.cursors[only].scores[i]);
+            let score = self.cursors[only].scores[i];
             if self.enters(score + rest, top) {
                 let doc = self.cursors[only].docs()[i];
                 self.weigh(doc, score, top, stats)?;
@@ -264,7 +264,7 @@ impl<'a, P: Pages> Search<'a, P> {
                 while bits != 0 {
                     let place = word * 64 + bits.trailing_zeros() as usize;
                     bits &= bits - 1;
-                    let score = f64::from(std::mem::take(&mut self.sums[place]));
+                    let score = std::mem::take(&mut self.sums[place]);
                     if self.enters(score + rest, top) {
                         self.weigh(base + place as u32, score, top, stats)?;
                     }
@@ -278,7 +278,7 @@ impl<'a, P: Pages> Search<'a, P> {
     }
 
     /// Looks for a document in the other terms as long as it may be among the best; if it still may, offers it. The
-    /// essential terms add `score`, about.
+    /// essential terms add `score`.
     #[inline]
     fn weigh(
         &mut self,
@@ -301,7 +301,7 @@ impl<'a, P: Pages> Search<'a, P> {
                 continue;
             }
             let bound = cursor.block_bound(&self.bounds);
-            if (score + bound + after) * self.slack <= top.threshold() {
+            if (score + bound + after) * self.slack < top.least() {
                 return Ok(());
             }
             cursor.load(self.segment, stats)?;
@@ -310,6 +310,9 @@ impl<'a, P: Pages> Search<'a, P> {
                 self.tfs[cursor.term] = found.0;
                 score += cursor.weight * self.scorer.part(found.0, found.1);
             }
+        }
+        if !self.enters(score, top) {
+            return Ok(());
         }
         for &i in &self.essential {
             let cursor = &self.cursors[i];

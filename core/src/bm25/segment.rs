@@ -4,22 +4,23 @@
 //!
 //! ```text
 //! postings varint | dead u8, u16 or u32, as the postings need | up to 4 postings: gap varint, length and more varint, tf - 2 varint if more
-//!                                                             | up to 128: page u32, offset u16, bound u8 of the block
+//!                                                             | up to 128: page u32, offset u16, bound of the block
 //!                                                             | else the same of the list of blocks
 //! ```
-//! A list of blocks has for each: last document u32, bound u8, page u32, offset u16.
+//! A list of blocks has for each: last document u32, bound, page u32, offset u16. A bound is tf u8, length u16 of the posting
+//! that adds most to a score.
 
 use super::block::{BLOCK, Shape};
 use super::summary::Summary;
 use super::termpage::{NO_PAGE, TermPage};
 use super::varint::Reader;
-use super::{Fault, Pages, Posting, RowAddress, is_dead};
+use super::{Fault, Pages, Posting, RowAddress, Scorer, is_dead};
 
 /// The most postings that stand in the dictionary itself.
 pub const INLINE: usize = 4;
 
 /// Bytes that say of a block where it is.
-pub const SKIP_BYTES: usize = 11;
+pub const SKIP_BYTES: usize = 10 + Bound::BYTES;
 
 /// Bytes of a document.
 const DOCUMENT_BYTES: usize = 10;
@@ -80,7 +81,43 @@ pub enum List {
     /// In one block.
     Block(Skip),
     /// In the blocks that a list at this page and offset names, none with a greater bound than this.
-    Blocks(u32, usize, u8),
+    Blocks(u32, usize, Bound),
+}
+
+/// The most that a posting of a block adds to a score at the average length of its segment: what one of them has, with
+/// a count that is too great for a byte made endless, and a length that is too great made shorter.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Bound {
+    tf: u8,
+    length: u16,
+}
+
+impl Bound {
+    /// Bytes of the stored form.
+    pub const BYTES: usize = 3;
+
+    /// Of one posting.
+    #[inline]
+    pub fn of(tf: u32, length: u32) -> Bound {
+        let length = length.min(u16::MAX.into()) as u16;
+        Bound { tf: tf.min(u8::MAX.into()) as u8, length }
+    }
+
+    /// The stored form.
+    pub fn to_bytes(self) -> [u8; Self::BYTES] {
+        let [low, high] = self.length.to_le_bytes();
+        [self.tf, low, high]
+    }
+
+    fn read(reader: &mut Reader) -> Option<Bound> {
+        Some(Bound { tf: reader.u8()?, length: reader.u16()? })
+    }
+
+    /// The part that no posting exceeds, by the scorer of the segment.
+    #[inline]
+    pub fn part(self, scorer: &Scorer) -> f64 {
+        if self.tf == u8::MAX { 1.0 } else { scorer.part(self.tf.into(), self.length.into()) }
+    }
 }
 
 /// A block, as the list of blocks has it.
@@ -88,8 +125,8 @@ pub enum List {
 pub struct Skip {
     /// Its last document.
     pub last: u32,
-    /// What [`super::writer::bound_byte`] made of the greatest part.
-    pub bound: u8,
+    /// The most that its postings add to a score.
+    pub bound: Bound,
     /// Its page.
     pub page: u32,
     /// Where on the page it begins.
@@ -98,7 +135,7 @@ pub struct Skip {
 
 impl Skip {
     fn read(reader: &mut Reader) -> Option<Skip> {
-        let (last, bound) = (reader.u32()?, reader.u8()?);
+        let (last, bound) = (reader.u32()?, Bound::read(reader)?);
         Some(Skip { last, bound, page: reader.u32()?, offset: reader.u16()? })
     }
 }
@@ -134,7 +171,8 @@ impl TermEntry {
             }
             List::Inline(list)
         } else {
-            let (page, offset, bound) = (reader.u32()?, reader.u16()?, reader.u8()?);
+            let (page, offset) = (reader.u32()?, reader.u16()?);
+            let bound = Bound::read(&mut reader)?;
             if postings as usize <= BLOCK {
                 List::Block(Skip { last: documents - 1, bound, page, offset })
             } else {

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashSet};
 
-use super::{Fault, Pages, RowAddress, Segment, is_dead};
+use super::{Fault, Pages, RowAddress, Segment, is_dead, rounded_above};
 
 /// A document that was found.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -55,6 +55,7 @@ pub struct Top<'c> {
     rows: BinaryHeap<Row>,
     arrivals: u64,
     threshold: f64,
+    least: f64,
 }
 
 impl<'c> Top<'c> {
@@ -62,13 +63,19 @@ impl<'c> Top<'c> {
     /// with just that score are in the set.
     pub fn new(k: usize, ceiling: Option<(f64, &'c HashSet<RowAddress>)>) -> Top<'c> {
         let threshold = if k == 0 { f64::INFINITY } else { f64::NEG_INFINITY };
-        Top { k, ceiling, rows: BinaryHeap::new(), arrivals: 0, threshold }
+        Top { k, ceiling, rows: BinaryHeap::new(), arrivals: 0, threshold, least: threshold }
     }
 
     /// What a score must be above to be among the best.
     #[inline]
     pub fn threshold(&self) -> f64 {
         self.threshold
+    }
+
+    /// The least sum of parts that is rounded to a score above the threshold.
+    #[inline]
+    pub(super) fn least(&self) -> f64 {
+        self.least
     }
 
     /// How many there are.
@@ -81,7 +88,7 @@ impl<'c> Top<'c> {
         self.rows.is_empty()
     }
 
-    /// Offers a document of the write buffer.
+    /// Offers a document of the write buffer, with its [`super::Scorer::score`].
     pub fn offer(&mut self, score: f64, row: RowAddress) {
         let seen = |&(ceiling, seen): &(f64, &HashSet<RowAddress>)| {
             score > ceiling || (score == ceiling && seen.contains(&row))
@@ -159,5 +166,6 @@ impl<'c> Top<'c> {
             *worst = row;
         }
         self.threshold = self.rows.peek().map_or(f64::INFINITY, |worst| worst.score);
+        self.least = rounded_above(self.threshold);
     }
 }

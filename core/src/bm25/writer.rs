@@ -4,7 +4,7 @@
 //! dictionary. A list of blocks that does not fit on its page goes on on the page that is named in its first four bytes.
 
 use super::block::{BLOCK, BLOCK_BYTES, encode};
-use super::segment::{INLINE, SKIP_BYTES, dead_width};
+use super::segment::{Bound, INLINE, SKIP_BYTES, dead_width};
 use super::summary::Summary;
 use super::termpage::{NO_PAGE, TermPageBuilder};
 use super::{Fault, Params, Posting, RowAddress, Scorer, Sink, documents_per_page, varint};
@@ -50,7 +50,7 @@ struct List {
     /// The least document that may come in the block that is being filled.
     base: u32,
     count: u32,
-    greatest: u8,
+    greatest: Bound,
     skips: Vec<u8>,
 }
 
@@ -180,21 +180,21 @@ impl<'s, S: Sink> SegmentWriter<'s, S> {
         } else {
             self.write_block()?;
             let (page, offset) = if count as usize <= BLOCK {
-                let (_, rest) = self.list.skips.split_at(5);
+                let (_, rest) = self.list.skips.split_at(4 + Bound::BYTES);
                 (rest[..4].try_into().unwrap_or([0; 4]), rest[4..6].try_into().unwrap_or([0; 2]))
             } else {
                 self.write_skips()?
             };
             value.extend(page);
             value.extend(offset);
-            value.push(self.list.greatest);
+            value.extend(self.list.greatest.to_bytes());
         }
         self.push_entry(term, &value)?;
         self.scratch = value;
         let list = &mut self.list;
         list.clear_block();
         list.skips.clear();
-        (list.base, list.count, list.greatest) = (0, 0, 0);
+        (list.base, list.count, list.greatest) = (0, 0, Bound::default());
         self.summary.terms += 1;
         self.summary.postings += u64::from(count);
         Ok(())
@@ -262,18 +262,19 @@ impl<'s, S: Sink> SegmentWriter<'s, S> {
         bytes.clear();
         let List { docs, tfs, lengths, .. } = &self.list;
         encode(self.list.base, docs, tfs, lengths, &mut bytes);
-        let part = |(&tf, &length)| scorer.part(tf, length);
-        let bound = bound_byte(tfs.iter().zip(lengths).map(part).fold(0.0, f64::max));
+        let bounds = tfs.iter().zip(lengths).map(|(&tf, &length)| Bound::of(tf, length));
+        let greater = |a: Bound, b: Bound| if b.part(&scorer) > a.part(&scorer) { b } else { a };
+        let bound = bounds.fold(Bound::default(), greater);
         if self.data.bytes.is_empty() || self.data.bytes.len() + bytes.len() > self.payload_bytes {
             self.next_data(false)?;
         }
         let list = &mut self.list;
         let last = list.docs.last().copied().unwrap_or(0);
         list.skips.extend(last.to_le_bytes());
-        list.skips.push(bound);
+        list.skips.extend(bound.to_bytes());
         list.skips.extend(self.data.number.to_le_bytes());
         list.skips.extend((self.data.bytes.len() as u16).to_le_bytes());
-        list.greatest = list.greatest.max(bound);
+        list.greatest = greater(list.greatest, bound);
         list.base = last + 1;
         list.clear_block();
         self.data.bytes.extend_from_slice(&bytes);
@@ -370,9 +371,4 @@ impl<'s, S: Sink> SegmentWriter<'s, S> {
         self.summary.root = level.first().map_or(0, |root| root.1);
         Ok(())
     }
-}
-
-/// A part of a score as a byte, rounded up.
-pub fn bound_byte(part: f64) -> u8 {
-    (part * 255.0).ceil().clamp(0.0, 255.0) as u8
 }
