@@ -40,12 +40,7 @@ unsafe fn named(
         let left: *mut pg_sys::Node = pg_sys::list_nth(function.args, 0).cast();
         let right: *mut pg_sys::Expr = pg_sys::list_nth(function.args, 1).cast();
         let varno = only_table(request.root, left)?;
-        let table =
-            pg_sys::list_nth((*root.parse).rtable, varno - 1).cast::<pg_sys::RangeTblEntry>();
-        if (*table).rtekind != pg_sys::RTEKind::RTE_RELATION {
-            return None;
-        }
-        let index = index_on((*table).relid, left, varno)?;
+        let index = index_for((*root.parse).rtable, left, varno)?;
         let names = Names::of(function.funcid)?;
         // to_bm25query(right, index)
         let index = pg_sys::makeConst(
@@ -91,6 +86,55 @@ unsafe fn only_table(root: *mut pg_sys::PlannerInfo, node: *mut pg_sys::Node) ->
         let tables = pg_sys::pull_varnos(root, node);
         pg_sys::bms_get_singleton_member(tables, &raw mut varno).then_some(varno)
     }
+}
+
+/// The index for an expression over what is number `varno` of a query. A column of a subquery is followed to its table.
+unsafe fn index_for(
+    tables: *mut pg_sys::List,
+    expression: *mut pg_sys::Node,
+    varno: i32,
+) -> Option<pg_sys::Oid> {
+    // SAFETY: the planner's query, whose numbers are of its tables.
+    unsafe {
+        let table = &*pg_sys::list_nth(tables, varno - 1).cast::<pg_sys::RangeTblEntry>();
+        match table.rtekind {
+            pg_sys::RTEKind::RTE_RELATION => index_on(table.relid, expression, varno),
+            pg_sys::RTEKind::RTE_SUBQUERY => {
+                let column = as_column(expression)?;
+                let columns = (*table.subquery).targetList;
+                let target = pg_sys::list_nth(columns, i32::from(column.varattno) - 1);
+                let its: *mut pg_sys::Node = (*target.cast::<pg_sys::TargetEntry>()).expr.cast();
+                let its = as_column(its)?;
+                let expression = std::ptr::from_ref(its).cast_mut().cast();
+                index_for((*table.subquery).rtable, expression, its.varno as i32)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A column of the query itself, whatever it is relabelled as.
+unsafe fn as_column<'n>(expression: *mut pg_sys::Node) -> Option<&'n pg_sys::Var> {
+    // SAFETY: the caller passes an expression.
+    unsafe {
+        let expression = unlabelled(expression);
+        let is_column = (*expression).type_ == pg_sys::NodeTag::T_Var;
+        is_column
+            .then(|| &*expression.cast::<pg_sys::Var>())
+            .filter(|var| var.varlevelsup == 0 && var.varattno > 0)
+    }
+}
+
+/// An expression without the relabelling of binary-coercible types.
+unsafe fn unlabelled(expression: *mut pg_sys::Node) -> *mut pg_sys::Node {
+    let mut expression = expression;
+    // SAFETY: the caller passes an expression.
+    unsafe {
+        while (*expression).type_ == pg_sys::NodeTag::T_RelabelType {
+            expression = (*expression.cast::<pg_sys::RelabelType>()).arg.cast();
+        }
+    }
+    expression
 }
 
 /// The `bm25` index of a table on an expression; the first made, if there are several.
@@ -140,26 +184,16 @@ unsafe fn is_of_bm25(index: pg_sys::Relation) -> bool {
 unsafe fn is_on(index: pg_sys::Relation, expression: *mut pg_sys::Node, varno: i32) -> bool {
     // SAFETY: the caller has the index open, of one column.
     unsafe {
-        let mut expression = expression;
-        while !expression.is_null() && (*expression).type_ == pg_sys::NodeTag::T_RelabelType {
-            expression = (*expression.cast::<pg_sys::RelabelType>()).arg.cast();
-        }
+        let expression = unlabelled(expression);
         let column = *(*(*index).rd_index).indkey.values.as_ptr();
         if column != 0 {
-            if (*expression).type_ != pg_sys::NodeTag::T_Var {
-                return false;
-            }
-            let var = &*expression.cast::<pg_sys::Var>();
-            return var.varattno == column && var.varlevelsup == 0;
+            return as_column(expression).is_some_and(|var| var.varattno == column);
         }
         let expressions = pg_sys::RelationGetIndexExpressions(index);
         if expressions.is_null() {
             return false;
         }
-        let mut its: *mut pg_sys::Node = pg_sys::list_nth(expressions, 0).cast();
-        while (*its).type_ == pg_sys::NodeTag::T_RelabelType {
-            its = (*its.cast::<pg_sys::RelabelType>()).arg.cast();
-        }
+        let its = unlabelled(pg_sys::list_nth(expressions, 0).cast());
         let its = pg_sys::copyObjectImpl(its.cast()).cast::<pg_sys::Node>();
         pg_sys::ChangeVarNodes(its, 1, varno, 0);
         pg_sys::equal(its.cast(), expression.cast())
