@@ -10,9 +10,13 @@ LOADERS=()
 step() { echo "# $(basename "$0" .sh): $*"; }
 
 # The table that the load writes to: 40 dimensions, clustered, with an index of each access method,
-# two of them where a vector as it is and a coded one make different pages.
+# several of them where vectors as they are and codes of several kinds make different pages.
 make_table() {
   run_sql -v rows="${1:-3000}" -f "$STRESS/table.sql"
+  local kinds
+  kinds=$(sql_value "SELECT string_agg(value, ' ' ORDER BY kind) FROM unnest(ARRAY['pq', 'rabitq', 'sq8']) AS kind,
+      lean.index_info(('items_ivf_' || kind)::regclass) WHERE property = 'quantization'")
+  [ "$kinds" = 'pq rabitq sq8' ] || die "the indexes are of $kinds"
 }
 
 # start_load CLIENTS SECONDS: writers in the background; what they did not finish is no error, since

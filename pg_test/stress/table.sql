@@ -12,9 +12,11 @@ CREATE FUNCTION some_vector() RETURNS vector LANGUAGE sql VOLATILE AS $$
         END
     FROM (SELECT floor(random() * 40) AS cluster) AS c
 $$;
--- The list that an index of few rows has is one that vacuum splits.
+-- The list that an index of few rows has is one that vacuum splits. They are enough for a codebook of four bits.
 INSERT INTO items (v) SELECT some_vector() FROM generate_series(1, 50);
 CREATE INDEX items_ivf_rabitq ON items USING ivf (v vector_ip_ops);
+CREATE INDEX items_ivf_pq ON items USING ivf (v vector_cosine_ops) WITH (quantization = pq, bits = 4, m = 20);
+CREATE INDEX items_ivf_sq8 ON items USING ivf ((l2_normalize(v)::vector(40)) vector_l2_ops) WITH (quantization = sq8);
 INSERT INTO items (v) SELECT some_vector() FROM generate_series(51, :rows);
 CREATE INDEX items_ivfflat ON items USING ivfflat ((v::halfvec(40)) halfvec_l2_ops) WITH (lists = 10);
 CREATE INDEX items_hnsw_plain ON items USING hnsw (v vector_l2_ops) WITH (m = 8, ef_construction = 32);
