@@ -14,3 +14,5 @@ SELECT q.place, near.id, near.distance FROM generate_series(1, 40) AS q (place),
     SELECT id, l2_normalize(v)::vector(40) <-> l2_normalize(:query) AS distance FROM items ORDER BY distance LIMIT 10) AS near ORDER BY q.place, near.distance, near.id;
 SELECT q.place, near.id, near.distance FROM generate_series(1, 40) AS q (place), LATERAL (
     SELECT id, v::halfvec(40) <-> :query::halfvec(40) AS distance FROM items ORDER BY distance LIMIT 10) AS near ORDER BY q.place, near.distance, near.id;
+SELECT q.place, near.id, near.distance FROM generate_series(1, 40) AS q (place), LATERAL (
+    SELECT id, words <@> ('w' || q.place || ' w' || q.place * 100) AS distance FROM items ORDER BY distance LIMIT 10) AS near ORDER BY q.place, near.distance, near.id;

@@ -51,7 +51,7 @@ check_sound() {
   local bad
   bad=$(sql_value "SELECT indexrelid::regclass, c.check_name, c.detail FROM pg_index JOIN pg_class AS r ON r.oid = indexrelid
       JOIN pg_am AS a ON a.oid = relam, LATERAL lean.index_check(indexrelid::regclass) AS c
-      WHERE indrelid = 'items'::regclass AND amname IN ('hnsw', 'ivf', 'ivfflat') AND NOT c.ok" "$@")
+      WHERE indrelid = 'items'::regclass AND amname IN ('hnsw', 'ivf', 'ivfflat', 'bm25') AND NOT c.ok" "$@")
   [ -z "$bad" ] || die "index_check: $bad"
 }
 

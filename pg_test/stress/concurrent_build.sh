@@ -14,7 +14,7 @@ for round in $(seq "$ROUNDS"); do
     >"$CLUSTER_ROOM/load.log" 2>&1 &
   LOADERS+=($!)
   run_sql -c 'CREATE INDEX CONCURRENTLY items_hnsw_new ON items USING hnsw (v vector_l2_ops) WITH (m = 8, ef_construction = 32)'
-  for index in items_hnsw_plain items_hnsw_half items_ivf_rabitq items_ivf_pq items_ivf_sq8 items_ivfflat; do
+  for index in items_hnsw_plain items_hnsw_half items_ivf_rabitq items_ivf_pq items_ivf_sq8 items_ivfflat items_bm25; do
     run_sql -c "REINDEX INDEX CONCURRENTLY $index"
   done
   finished_load

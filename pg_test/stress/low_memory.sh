@@ -19,9 +19,9 @@ for quantization in none sq8; do
   step "built with $quantization, $(grep -o "after .*" "$CLUSTER_ROOM/build.log")"
 done
 
-run_sql -c 'DROP INDEX items_hnsw_plain, items_hnsw_half, items_ivf_rabitq, items_ivf_pq, items_ivf_sq8, items_ivfflat' \
+run_sql -c 'DROP INDEX items_hnsw_plain, items_hnsw_half, items_ivf_rabitq, items_ivf_pq, items_ivf_sq8, items_ivfflat, items_bm25' \
   -c 'INSERT INTO items (v) SELECT some_vector() FROM generate_series(1, 20000)'
-for build in 'ivf (v vector_l2_ops)' 'ivf (v vector_ip_ops) WITH (quantization = sq8)' 'ivf (v vector_cosine_ops) WITH (quantization = pq, m = 40)' 'ivfflat (v vector_cosine_ops) WITH (lists = 40)'; do
+for build in 'ivf (v vector_l2_ops)' 'ivf (v vector_ip_ops) WITH (quantization = sq8)' 'ivf (v vector_cosine_ops) WITH (quantization = pq, m = 40)' 'ivfflat (v vector_cosine_ops) WITH (lists = 40)' 'bm25 (words)'; do
   lines=$(wc -l <"$data.log")
   run_sql -c "CREATE INDEX items_low ON items USING $build" >"$CLUSTER_ROOM/build.log" 2>&1 ||
     { cat "$CLUSTER_ROOM/build.log"; die "the build failed"; }

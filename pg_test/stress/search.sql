@@ -1,3 +1,4 @@
+SELECT count(*) FROM (SELECT id FROM items ORDER BY words <@> ('every w' || floor(exp(9 * random())) || ' w' || floor(exp(5 * random()))) LIMIT 30) AS found;
 SELECT count(*) FROM (SELECT id FROM items ORDER BY v <-> array_fill(random()::real, ARRAY[40])::vector LIMIT 10) AS found;
 SELECT count(*) FROM (SELECT id FROM items ORDER BY v <#> array_fill(random()::real, ARRAY[40])::vector LIMIT 10) AS found;
 SELECT count(*) FROM (SELECT id FROM items ORDER BY v <=> array_fill(random()::real, ARRAY[40])::vector LIMIT 10) AS found;

@@ -84,16 +84,21 @@ pub unsafe fn whole(
 /// `path` is valid.
 pub unsafe fn without_order(path: *mut pg_sys::IndexPath) -> Option<Estimate> {
     // SAFETY: as the caller promises.
-    unsafe {
-        if !(*path).indexorderbys.is_null() {
-            return None;
-        }
-        #[cfg(feature = "pg18")]
-        {
-            (*path).path.disabled_nodes = 2;
-        }
+    unsafe { never(path, (*path).indexorderbys.is_null()) }
+}
+
+/// The estimate of a path that cannot be taken, if it `is_impossible`.
+///
+/// # Safety
+/// `path` is valid.
+pub unsafe fn never(path: *mut pg_sys::IndexPath, is_impossible: bool) -> Option<Estimate> {
+    #[cfg(feature = "pg18")]
+    if is_impossible {
+        // SAFETY: as the caller promises.
+        unsafe { (*path).path.disabled_nodes = 2 };
     }
-    Some(Estimate::NEVER)
+    let _ = path;
+    is_impossible.then_some(Estimate::NEVER)
 }
 
 /// The cost of reading a share of the index before the first row comes out, and of all of it. `sequential` is the share of

@@ -103,8 +103,10 @@ ANALYZE docs;
 -- Filters, joins and cursors get rows in order for as long as they ask.
 EXPLAIN (COSTS OFF) SELECT id FROM docs ORDER BY body <@> 'w1 w3' LIMIT 3;
 EXPLAIN (COSTS OFF) SELECT id FROM docs WHERE kind = 3 ORDER BY body <@> 'w1 w3' LIMIT 3;
+SET enable_sort = off;
 SELECT count(*) = (SELECT count(*) FROM docs JOIN plain_bm25('w1 w3') USING (id) WHERE kind = 3) AS all_of_kind
     FROM (SELECT id FROM docs WHERE kind = 3 ORDER BY body <@> 'w1 w3' LIMIT 1000) AS f;
+RESET enable_sort;
 EXPLAIN (COSTS OFF) SELECT q.word, near.id FROM (VALUES ('w1'), ('w2')) AS q (word), LATERAL (SELECT id FROM docs ORDER BY body <@> q.word LIMIT 1) AS near;
 SELECT q.word, near.id FROM (VALUES ('unique'), ('absent'), ('w404')) AS q (word), LATERAL (SELECT id FROM docs ORDER BY body <@> q.word LIMIT 1) AS near;
 BEGIN;
@@ -148,6 +150,15 @@ RESET enable_indexscan;
 SELECT round(lean.bm25_score('articles_title', 'water and more water', 'water')::numeric, 4) AS score;
 SELECT property, value FROM lean.index_info('articles_both') WHERE property IN ('type', 'weights', 'text_config');
 
+-- Of two indexes on one column the first is taken, or the one that is named.
+CREATE INDEX docs_again ON docs USING bm25 (body) WITH (text_config = 'english', b = 0);
+EXPLAIN (COSTS OFF) SELECT id FROM docs ORDER BY body <@> 'w1' LIMIT 3;
+EXPLAIN (COSTS OFF) SELECT id FROM docs ORDER BY body <@> to_bm25query('w1', 'docs_again') LIMIT 3;
+SELECT count(*) AS wrong FROM (SELECT id, - (body <@> to_bm25query('w1 w9', 'docs_again')) AS score FROM docs
+    ORDER BY body <@> to_bm25query('w1 w9', 'docs_again') LIMIT 1000) AS f FULL JOIN plain_bm25('w1 w9', 1.2, 0) AS p USING (id)
+    WHERE abs(f.score - p.score) > 1e-9 OR f.id IS NULL OR p.id IS NULL;
+DROP INDEX docs_again;
+
 -- Partitions: a query of the whole table weighs words by all partitions.
 CREATE TABLE parts (id int, body text) PARTITION BY RANGE (id);
 CREATE TABLE parts_low PARTITION OF parts FOR VALUES FROM (0) TO (1000);
@@ -157,9 +168,6 @@ INSERT INTO parts SELECT id, body FROM docs;
 EXPLAIN (COSTS OFF) SELECT id FROM parts ORDER BY body <@> 'w1 w9' LIMIT 3;
 SELECT count(*) AS wrong FROM (SELECT id, - (body <@> 'w1 w9') AS score FROM parts ORDER BY body <@> 'w1 w9' LIMIT 1000) AS f
     FULL JOIN plain_bm25('w1 w9') AS p USING (id) WHERE abs(f.score - p.score) > 1e-9 OR f.id IS NULL OR p.id IS NULL;
-SET enable_seqscan = off;
-SELECT outcome($$SELECT id FROM parts_low ORDER BY body <@> to_bm25query('w1', 'docs_body') LIMIT 1$$);
-RESET enable_seqscan;
 
 -- Tables of other kinds.
 CREATE UNLOGGED TABLE quick (body text);
@@ -191,7 +199,11 @@ SELECT outcome($$SELECT 'text' <@> to_bm25query('query', 'docs_pkey')$$);
 SELECT outcome($$SELECT 'text' <@> to_bm25query('query', 'docs')$$);
 SELECT 'text' <@> to_bm25query(NULL, 'docs_body') AS no_query;
 SET enable_seqscan = off;
-SELECT outcome($$SELECT id FROM docs ORDER BY body <@> to_bm25query('w1', 'articles_title') LIMIT 1$$);
+SELECT id FROM docs ORDER BY body <@> to_bm25query('absent', 'articles_title'), id LIMIT 1;
+PREPARE any_index (bm25query) AS SELECT id FROM docs ORDER BY body <@> $1 LIMIT 1;
+SET plan_cache_mode = force_generic_plan;
+SELECT outcome($$EXECUTE any_index (to_bm25query('w1', 'articles_title'))$$);
+RESET plan_cache_mode;
 RESET enable_seqscan;
 -- Counts of words are for those who may read the table.
 CREATE ROLE bm25_nobody;

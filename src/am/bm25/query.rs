@@ -63,7 +63,7 @@ pub unsafe fn words(reader: &mut Reader, text: pg_sys::Datum) -> Vec<Word> {
 ///
 /// # Safety
 /// Called in a transaction. The indexes are locked until it ends.
-unsafe fn leaves(index: pg_sys::Oid) -> Vec<pg_sys::Oid> {
+pub unsafe fn leaves(index: pg_sys::Oid) -> Vec<pg_sys::Oid> {
     // SAFETY: plain look-ups; the list is the server's, of OIDs.
     unsafe {
         if pg_sys::get_rel_relkind(index) as u8 != pg_sys::RELKIND_PARTITIONED_INDEX {
@@ -76,6 +76,33 @@ unsafe fn leaves(index: pg_sys::Oid) -> Vec<pg_sys::Oid> {
         let is_leaf =
             |oid: &pg_sys::Oid| pg_sys::get_rel_relkind(*oid) as u8 == pg_sys::RELKIND_INDEX;
         (0..count).map(at).filter(is_leaf).collect()
+    }
+}
+
+/// The index that an expression of type `bm25query` names, where that is known before it is run.
+///
+/// # Safety
+/// `query` is such an expression.
+pub unsafe fn named_in(query: *mut pg_sys::Node) -> Option<pg_sys::Oid> {
+    // SAFETY: as the caller promises: the only function of that type takes the index as its second argument.
+    unsafe {
+        let as_const = |node: *mut pg_sys::Node| {
+            let is_const = (*node).type_ == pg_sys::NodeTag::T_Const;
+            is_const.then(|| &*node.cast::<pg_sys::Const>()).filter(|value| !value.constisnull)
+        };
+        if let Some(value) = as_const(query) {
+            return Query::read(value.constvalue).map(|query| query.index);
+        }
+        if (*query).type_ != pg_sys::NodeTag::T_FuncExpr {
+            return None;
+        }
+        let args = (*query.cast::<pg_sys::FuncExpr>()).args;
+        if args.is_null() || (*args).length != 2 {
+            return None;
+        }
+        let index = as_const(pg_sys::list_nth(args, 1).cast())?;
+        (index.consttype == pg_sys::REGCLASSOID)
+            .then(|| pg_sys::Oid::from(index.constvalue.value() as u32))
     }
 }
 
