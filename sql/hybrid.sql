@@ -275,20 +275,20 @@ BEGIN
         RETURN NULL;
     ELSIF how.access_method = 'bm25' THEN
         distance := format('(%s) %s %I.to_bm25query(%L, %L)', how.expression, how.operator, how.query_schema, words, how.index);
-        RETURN format('      SELECT %I AS id, -(%s) AS score FROM %s WHERE %s ORDER BY %2$s LIMIT %5$s', key, distance, relation, condition, candidates);
+        RETURN format('      SELECT %I AS id, %s AS distance FROM %s WHERE %s ORDER BY 2 LIMIT %s', key, distance, relation, condition, candidates);
     END IF;
     query := lean.any_word(lean.tsvector_config(relation, how.expression), words);
     IF query IS NULL THEN
-        RETURN format('      SELECT %I AS id, 0 AS score FROM %s WHERE false', key, relation);
+        RETURN format('      SELECT %I AS id, 0 AS distance FROM %s WHERE false', key, relation);
     END IF;
     RETURN format(
-        '      SELECT %I AS id, pg_catalog.ts_rank_cd(%s, %L) AS score FROM %s'
-        ' WHERE (%2$s) OPERATOR(pg_catalog.@@) %3$L::pg_catalog.tsquery AND %5$s ORDER BY 2 DESC, 1 LIMIT %6$s',
+        '      SELECT %I AS id, -pg_catalog.ts_rank_cd(%s, %L) AS distance FROM %s'
+        ' WHERE (%2$s) OPERATOR(pg_catalog.@@) %3$L::pg_catalog.tsquery AND %5$s ORDER BY 2, 1 LIMIT %6$s',
         key, how.expression, query, relation, condition, candidates);
 END
 $$;
 COMMENT ON FUNCTION lean.keyword_branch(regclass, text, text, text, text, integer) IS
-    'internal: the best rows of a relation for the words of a text, their scores above 0, as SQL';
+    'internal: the best rows of a relation for the words of a text, with negative scores as distances, as SQL';
 
 CREATE FUNCTION lean.vector_branch(relation regclass, chosen text, vector text, key text, condition text, candidates integer) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -303,11 +303,11 @@ BEGIN
     -- An array of numbers is a vector in other brackets; a sparse vector has its length after them.
     distance := format('(%s) %s %L::%s', how.expression, how.operator,
         CASE WHEN vector LIKE '{%}' THEN translate(vector, '{}', '[]') ELSE vector END, format_type(how.type, -1));
-    RETURN format('      SELECT %I AS id, -(%s) AS score FROM %s WHERE %s ORDER BY %2$s LIMIT %5$s', key, distance, relation, condition, candidates);
+    RETURN format('      SELECT %I AS id, %s AS distance FROM %s WHERE %s ORDER BY 2 LIMIT %s', key, distance, relation, condition, candidates);
 END
 $$;
 COMMENT ON FUNCTION lean.vector_branch(regclass, text, text, text, text, integer) IS
-    'internal: the rows of a relation nearest to a vector, their negative distances as scores, as SQL';
+    'internal: the rows of a relation nearest to a vector, with their distances, as SQL';
 
 CREATE FUNCTION lean.hybrid_search_sql(
     relation regclass, query_text text DEFAULT NULL, query_vector text DEFAULT NULL, k integer DEFAULT 10, method text DEFAULT 'rrf',
@@ -364,8 +364,8 @@ BEGIN
         rows_of_branch := lean.keyword_branch(relation, text_column, query_text, key, condition, wanted);
         branches := branches || CASE WHEN rows_of_branch IS NOT NULL THEN format(
             E'  SELECT id, %s, pg_catalog.row_number() OVER best, score, NULL::pg_catalog.int8, NULL::pg_catalog.float8 FROM (\n'
-            '    SELECT id, pg_catalog.max(score)::pg_catalog.float8 AS score FROM (\n%s\n'
-            '    ) AS found WHERE score > 0 AND id IS NOT NULL GROUP BY id\n'
+            '    SELECT id, -pg_catalog.min(distance)::pg_catalog.float8 AS score FROM (\n%s\n'
+            '    ) AS found WHERE distance < 0 AND id IS NOT NULL GROUP BY id\n'
             '  ) AS ranked WINDOW best AS (ORDER BY score DESC, id)',
             format(part, text_weight), rows_of_branch) END;
     END IF;
@@ -373,8 +373,8 @@ BEGIN
         rows_of_branch := lean.vector_branch(relation, vector_column, query_vector, key, condition, wanted);
         branches := branches || CASE WHEN rows_of_branch IS NOT NULL THEN format(
             E'  SELECT id, %s, NULL::pg_catalog.int8, NULL::pg_catalog.float8, pg_catalog.row_number() OVER best, -score FROM (\n'
-            '    SELECT id, pg_catalog.max(score) AS score FROM (\n%s\n'
-            '    ) AS found WHERE score <> ''NaN'' AND id IS NOT NULL GROUP BY id\n'
+            '    SELECT id, -pg_catalog.min(distance) AS score FROM (\n%s\n'
+            '    ) AS found WHERE distance <> ''NaN'' AND id IS NOT NULL GROUP BY id\n'
             '  ) AS ranked WINDOW best AS (ORDER BY score DESC, id)',
             format(part, vector_weight), rows_of_branch) END;
     END IF;

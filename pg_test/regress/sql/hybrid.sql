@@ -147,6 +147,41 @@ SELECT key, vector_distance FROM lean.hybrid_search('pages', query_vector => '[0
 SELECT key, text_rank, vector_rank FROM lean.hybrid_search('pages', 'Haus', '[0,2]', text_column => 'id', vector_column => 'pages_far');
 SELECT outcome('SELECT lean.hybrid_search(''pages'', ''Haus'', text_column => ''nowhere'')');
 
+-- bm25 comes before GIN: on text, on a tsvector, on several columns. A rare word counts more than a common one.
+CREATE TABLE ranked (id int PRIMARY KEY, title text, body text, words tsvector GENERATED ALWAYS AS (to_tsvector('english', body)) STORED, embedding vector(2));
+INSERT INTO ranked (id, title, body, embedding)
+SELECT n, CASE n WHEN 30 THEN 'An orchard' ELSE 'Number ' || n END, 'fruit of ' || CASE WHEN n % 10 = 3 THEN 'the orchard' ELSE 'many kinds' END || repeat(' fruit', n % 4), ARRAY[n, 1]::vector
+FROM generate_series(1, 30) AS n;
+CREATE INDEX ranked_gin ON ranked USING gin (words);
+CREATE INDEX ranked_body ON ranked USING bm25 (body) WITH (text_config = 'english');
+CREATE INDEX ranked_near ON ranked USING hnsw (embedding vector_l2_ops);
+SELECT key, text_rank, round(text_score::numeric, 4) AS text_score, vector_rank FROM lean.hybrid_search('ranked', 'fruits and orchards', '[1,1]', k => 4);
+SELECT key, abs(text_score - lean.bm25_score('ranked_body', body, 'fruits and orchards')) < 1e-4 AS same
+FROM lean.hybrid_search('ranked', 'fruits and orchards', k => 3) JOIN ranked ON id = key::int ORDER BY text_rank;
+SELECT key, text_rank FROM lean.hybrid_search('ranked', 'orchard', filter => '{"id": {"$gt": 10}}', candidates => 2);
+SELECT key FROM lean.hybrid_search('ranked', 'orchard', text_column => 'words');
+SELECT * FROM lean.hybrid_search('ranked', 'of the');
+SELECT key, text_rank, vector_rank FROM lean.hybrid_search('ranked', 'absent', '[1,1]', k => 1);
+CREATE INDEX ranked_words ON ranked USING bm25 (words) WITH (text_config = 'english');
+SELECT outcome('SELECT lean.hybrid_search(''ranked'', ''orchard'')');
+SELECT key, round(text_score::numeric, 4) AS text_score FROM lean.hybrid_search('ranked', 'orchards', text_column => 'words');
+DROP INDEX ranked_body, ranked_words;
+CREATE INDEX ranked_both ON ranked USING bm25 ((ARRAY[title, body])) WITH (text_config = 'english', weights = '{3,1}');
+SELECT key, text_rank FROM lean.hybrid_search('ranked', 'orchard');
+SELECT key, text_rank FROM lean.hybrid_search('ranked', 'orchard', text_column => 'title', method => 'weighted', k => 1);
+SET enable_seqscan = off;
+CREATE FUNCTION index_scans(statement text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE
+    line text;
+BEGIN
+    FOR line IN EXECUTE 'EXPLAIN (COSTS off) ' || statement LOOP
+        RETURN QUERY SELECT (regexp_match(line, 'Index Scan using (\w+)'))[1] WHERE line ~ 'Index Scan';
+    END LOOP;
+END
+$$;
+SELECT index_scans(lean.hybrid_search_sql('ranked', 'orchard', '[1,1]'));
+RESET enable_seqscan;
+
 -- Rows are known by the primary key, or by a column that is named. An id that has several rows counts once, with its best.
 CREATE TABLE chunks (doc text, part int, body text, embedding vector(2), PRIMARY KEY (doc, part));
 INSERT INTO chunks VALUES ('x', 1, 'red', '[0,0]'), ('x', 2, 'red red', '[5,0]'), ('y', 1, 'red blue', '[1,0]'), ('z', 1, 'blue', '[2,0]');
@@ -187,6 +222,12 @@ SET ROLE hybrid_reader;
 SELECT key, text_rank, vector_rank FROM lean.hybrid_search('docs', 'dogs Hund', '[2,0]', filter_sql => 'true OR true');
 SELECT outcome('SELECT lean.hybrid_search(''many'', ''word'')');
 RESET ROLE;
+CREATE INDEX ON docs USING bm25 (body) WITH (text_config = 'english');
+SET ROLE hybrid_reader;
+SET enable_seqscan = off;
+SELECT key, text_rank, vector_rank FROM lean.hybrid_search('docs', 'dogs Hund', '[2,0]', filter_sql => 'true OR true');
+RESET enable_seqscan;
+RESET ROLE;
 
 -- Partitions, each with its part of the index.
 CREATE TABLE parts (id int PRIMARY KEY, body text, embedding vector(2)) PARTITION BY RANGE (id);
@@ -196,6 +237,8 @@ INSERT INTO parts SELECT n, 'word ' || n, ARRAY[n, 0]::vector FROM generate_seri
 CREATE INDEX ON parts USING gin (to_tsvector('simple', body));
 CREATE INDEX ON parts USING hnsw (embedding vector_l2_ops);
 SELECT key, text_rank, vector_rank FROM lean.hybrid_search('parts', '11', '[10,0]', k => 3);
+CREATE INDEX ON parts USING bm25 (body) WITH (text_config = 'simple');
+SELECT key, text_rank, vector_rank, round(text_score::numeric, 4) AS text_score FROM lean.hybrid_search('parts', '11 word', '[10,0]');
 
 -- One call for each row of another table, read-only, prepared; joined to its table.
 CREATE TABLE questions (n int, words text, near vector(2));
