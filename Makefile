@@ -6,7 +6,7 @@ PG_CONFIG ?= pg_config
 export PG_CONFIG
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop test test-all test-clients check fmt install install-pgvector-shim bench bench-features bench-experiments dist clean
+.PHONY: help setup demo demo-stop test test-all test-clients check fmt install install-pgvector-shim bench bench-features bench-experiments bench-search dist clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -49,6 +49,9 @@ bench-features: setup ## measure the feature store against Feast, with PostgreSQ
 
 bench-experiments: setup ## measure experiments and runs against MLflow on the same PostgreSQL (BENCH_ARGS="--quick")
 	@scripts/bench.sh experiments
+
+bench-search: setup ## measure keyword and hybrid search: how good on judged collections, how fast beside GIN
+	@scripts/bench.sh search
 
 dist: setup ## a source archive and a binary package under target/dist
 	@scripts/dist.sh

@@ -1,18 +1,19 @@
 #!/bin/bash
 # Makes the Python environment under target/ when it is missing or out of date, then runs the benchmark: of the
-# indexes, or, with `features` or `experiments` as first argument, of the feature store or of experiments. Further
-# arguments come from the command line, or from BENCH_ARGS when there are none.
+# indexes, or, with `features`, `experiments` or `search` as first argument, of the feature store, of experiments, or of
+# keyword and hybrid search. Further arguments come from the command line, or from BENCH_ARGS when there are none.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 target=${CARGO_TARGET_DIR:-$(dirname "$here")/target}
 venv=$target/bench-venv
 python=${PYTHON:-python3}
 folder=$here
-if [ "${1:-}" = features ] || [ "${1:-}" = experiments ]; then
+case ${1:-} in features | experiments | search)
     folder=$here/$1
     venv=$target/bench-$1-venv
     shift
-fi
+    ;;
+esac
 
 if ! cmp -s "$folder/requirements.txt" "$venv/requirements.txt"; then
     echo "bench: preparing the Python environment in $venv" >&2
