@@ -114,11 +114,13 @@ COMMENT ON FUNCTION lean.filter_condition(regclass, jsonb) IS 'internal: a filte
 -- What can be searched
 
 -- The indexes of a relation that answer a branch of a hybrid search, "text" or "vector".
-CREATE FUNCTION lean.search_indexes(relation regclass)
-    RETURNS TABLE (branch text, index regclass, access_method name, expression text, columns name[], type oid, operator text, query_schema name, partial boolean)
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-    SELECT CASE WHEN m.amname IN ('bm25', 'gin') THEN 'text' ELSE 'vector' END, i.indexrelid, m.amname,
+CREATE FUNCTION lean.search_indexes(relation regclass, branch text)
+    RETURNS TABLE (index regclass, access_method name, expression text, columns name[], type oid, operator text, query_schema name, partial boolean)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+#variable_conflict use_column
+BEGIN
+    -- Planned once in a session: planning takes longer than the search of a small table.
+    RETURN QUERY SELECT i.indexrelid::regclass, m.amname,
         pg_get_indexdef(i.indexrelid, n, false),
         ARRAY(
             SELECT a.attname FROM pg_attribute AS a WHERE a.attrelid = i.indrelid AND a.attnum = i.indkey[n - 1]
@@ -142,9 +144,11 @@ BEGIN ATOMIC
         WHERE a.amopfamily = o.opcfamily AND a.amoplefttype = o.opcintype AND a.amoppurpose = 'o' ORDER BY a.amopstrategy LIMIT 1
     ) AS p ON true
     WHERE i.indrelid = relation AND i.indisvalid
-        AND (m.amname IN ('bm25', 'hnsw', 'ivf', 'ivfflat') AND p.operator IS NOT NULL OR m.amname = 'gin' AND o.opcintype = 'tsvector'::regtype);
-END;
-COMMENT ON FUNCTION lean.search_indexes(regclass) IS 'internal: the indexes of a relation that keyword or vector search can use';
+        AND CASE branch WHEN 'vector' THEN m.amname IN ('hnsw', 'ivf', 'ivfflat') AND p.operator IS NOT NULL
+            ELSE m.amname = 'bm25' OR m.amname = 'gin' AND o.opcintype = 'tsvector'::regtype END;
+END
+$$;
+COMMENT ON FUNCTION lean.search_indexes(regclass, text) IS 'internal: the indexes of a relation that keyword or vector search can use';
 
 -- What to create for a branch that has no index. A column that was named is the one, else that of a proper type which
 -- holds most, as far as is known.
@@ -170,7 +174,7 @@ COMMENT ON FUNCTION lean.missing_index(regclass, text, text) IS 'internal: what 
 -- an expression. Without any, a NOTICE and no row.
 CREATE FUNCTION lean.search_index(relation regclass, branch text, chosen text)
     RETURNS TABLE (index regclass, access_method name, expression text, type oid, operator text, query_schema name)
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_variable
 DECLARE
     candidate record;
@@ -184,8 +188,8 @@ BEGIN
     FOR candidate IN
         SELECT s.*, c.relname, 4 * s.partial::int + 2 * (s.access_method = 'gin')::int
             + (chosen IS NOT NULL AND s.columns <> ARRAY[chosen::name] AND c.relname <> chosen)::int AS level
-        FROM lean.search_indexes(relation) AS s JOIN pg_class AS c ON c.oid = s.index
-        WHERE s.branch = branch AND (chosen IS NULL OR chosen = ANY (s.columns) OR chosen = c.relname)
+        FROM lean.search_indexes(relation, branch) AS s JOIN pg_class AS c ON c.oid = s.index
+        WHERE chosen IS NULL OR chosen = ANY (s.columns) OR chosen = c.relname
         ORDER BY level, c.relname
     LOOP
         IF best IS NULL THEN
