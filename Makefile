@@ -6,7 +6,7 @@ PG_CONFIG ?= pg_config
 export PG_CONFIG
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop test test-all test-clients check fmt install install-pgvector-shim bench bench-features bench-experiments bench-search dist clean
+.PHONY: help setup demo demo-stop demo-train test test-all test-clients check fmt install install-pgvector-shim bench bench-features bench-experiments bench-search dist clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -19,6 +19,9 @@ demo: setup ## search real text in a throwaway server, leave it running
 
 demo-stop: ## stop the demo's server and remove it
 	@demo/stop.sh
+
+demo-train: setup ## train models from the feature store, with runs, versions and promotion, in a throwaway server
+	@demo/train.sh
 
 test: setup ## lints and every test suite, in servers of their own (SUITES="core pg" chooses)
 	@scripts/test.sh

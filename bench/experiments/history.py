@@ -88,7 +88,10 @@ def load_mlflow(server, database: str, experiment_id: str, runs: int) -> None:
             f" '', 'active', 'unused:/' || n, %s FROM {listed}",
             [int(experiment_id)],
         )
-        for table, pairs in (("params", PARAMS), ("tags", f"{TAGS} || jsonb_build_object('mlflow.runName', 'run ' || n)")):
+        for table, pairs in (
+            ("params", PARAMS),
+            ("tags", f"{TAGS} || jsonb_build_object('mlflow.runName', 'run ' || n)"),
+        ):
             connection.execute(
                 f"INSERT INTO {table} (run_uuid, key, value) SELECT {RUN_ID}, p.key, p.value FROM {listed}, jsonb_each_text({pairs}) AS p"
             )

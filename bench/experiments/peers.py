@@ -6,6 +6,7 @@ points (key, value, step, milliseconds), `search`, `best` and `history` look.
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from server import Server, ServerError
 
 DATABASE = "bench_experiments"
 MLFLOW_DATABASE = "bench_mlflow"
+# Without the processes that ask again and again for jobs, of which there are none here.
+SERVER = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 OURS, IN_PROCESS, SERVED = "leanstack", "MLflow in process", "MLflow through its server"
 
 
@@ -52,7 +55,12 @@ class Leanstack:
     def batch(points: list[tuple]) -> list[dict]:
         """Points as an application of ours has them."""
         return [
-            {"key": key, "value": value, "step": step, "at": f"{time.strftime('%FT%T', time.gmtime(at // 1000))}.{at % 1000:03}Z"}
+            {
+                "key": key,
+                "value": value,
+                "step": step,
+                "at": f"{time.strftime('%FT%T', time.gmtime(at // 1000))}.{at % 1000:03}Z",
+            }
             for key, value, step, at in points
         ]
 
@@ -67,7 +75,9 @@ class Leanstack:
 
     def search(self, experiment: str, filter: str, order: str, limit: int) -> list[dict]:
         cursor = self.connection.cursor(binary=True, row_factory=dict_row)
-        return cursor.execute("SELECT * FROM lean.search_runs(%s, %s, %s, %s)", [experiment, filter, order, limit]).fetchall()
+        return cursor.execute(
+            "SELECT * FROM lean.search_runs(%s, %s, %s, %s)", [experiment, filter, order, limit]
+        ).fetchall()
 
     def best(self, experiment: str, metric: str) -> str:
         found = self.connection.execute("SELECT run_id FROM lean.best_run(%s, %s)", [experiment, metric]).fetchone()
@@ -100,7 +110,9 @@ class InProcess:
         return self.experiments[name]
 
     def start(self, experiment: str) -> str:
-        return self.store.create_run(self.experiment(experiment), "bench", int(time.time() * 1000), [], "run").info.run_id
+        return self.store.create_run(
+            self.experiment(experiment), "bench", int(time.time() * 1000), [], "run"
+        ).info.run_id
 
     @staticmethod
     def batch(points: list[tuple]) -> list:
@@ -162,7 +174,7 @@ class TrackingServer:
                 cwd=folder,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+                env={**os.environ, **SERVER, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
                 start_new_session=True,
             )
         for _ in range(600):
@@ -183,10 +195,14 @@ class TrackingServer:
             return False
 
     def stop(self) -> None:
-        """Ends the process that was started and waits for it; its workers go with it."""
+        """Ends what was started: the session of its own, with its workers."""
         self.child.terminate()
         try:
             self.child.wait(30)
         except subprocess.TimeoutExpired:
-            self.child.kill()
-            self.child.wait()
+            pass
+        try:
+            os.killpg(self.child.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.child.wait()

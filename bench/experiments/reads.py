@@ -8,7 +8,11 @@ from writes import START_MS
 
 # What is asked for, in words that both understand: filter, order, number of runs.
 SEARCHES = {
-    "metric and parameter, by metric, 100 runs": ("metrics.auc > 0.9 AND params.model = 'tree'", "metrics.auc DESC", 100),
+    "metric and parameter, by metric, 100 runs": (
+        "metrics.auc > 0.9 AND params.model = 'tree'",
+        "metrics.auc DESC",
+        100,
+    ),
     "the same, 1,000 runs": ("metrics.auc > 0.9 AND params.model = 'tree'", "metrics.auc DESC", 1_000),
     "two metrics and a tag, newest 100": ("metrics.loss < 0.1 AND metrics.f1 > 0.5 AND tags.team = 'risk'", "", 100),
     "a metric that few reach, 100 runs": ("metrics.accuracy > 0.9995", "metrics.rmse ASC", 100),
@@ -24,7 +28,9 @@ def compare(peers: dict) -> None:
         found = {engine: peer.ids(peer.search(EXPERIMENT, *search)) for engine, peer in peers.items()}
         for engine, ids in found.items():
             if ids != found[OURS] or not ids:
-                raise MeasureError(f"{what}: {engine} finds {len(ids)} runs, {OURS} {len(found[OURS])} or in another order")
+                raise MeasureError(
+                    f"{what}: {engine} finds {len(ids)} runs, {OURS} {len(found[OURS])} or in another order"
+                )
     best = {engine: peer.best(EXPERIMENT, "auc") for engine, peer in peers.items()}
     if len(set(best.values())) != 1:
         raise MeasureError(f"the best run differs: {best}")
@@ -59,8 +65,17 @@ def run(server, address, engines: list[str], options, say) -> dict:
             results.append({"what": what, "engine": engine, **figures})
 
     for what, search in SEARCHES.items():
-        measure(what, {engine: lambda _, peer=peer, search=search: peer.search(EXPERIMENT, *search) for engine, peer in peers.items()})
-    measure("best run by a metric", {engine: lambda _, peer=peer: peer.best(EXPERIMENT, "auc") for engine, peer in peers.items()})
+        measure(
+            what,
+            {
+                engine: lambda _, peer=peer, search=search: peer.search(EXPERIMENT, *search)
+                for engine, peer in peers.items()
+            },
+        )
+    measure(
+        "best run by a metric",
+        {engine: lambda _, peer=peer: peer.best(EXPERIMENT, "auc") for engine, peer in peers.items()},
+    )
     histories = {}
     for engine, peer in peers.items():
         run = peer.start(EXPERIMENT)

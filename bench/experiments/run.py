@@ -48,7 +48,11 @@ def arguments() -> argparse.Namespace:
     add("--no-server", action="store_true", help="leave out MLflow's tracking server")
     add("--no-mlflow", action="store_true", help="leave out MLflow")
     add("--pg-config", default=os.environ.get("PG_CONFIG", "pg_config"), help="the server to use")
-    add("--socket", metavar="DIR[:PORT]", help=f"a running server, whose databases {DATABASE} and {MLFLOW_DATABASE} are made anew")
+    add(
+        "--socket",
+        metavar="DIR[:PORT]",
+        help=f"a running server, whose databases {DATABASE} and {MLFLOW_DATABASE} are made anew",
+    )
     add("--user", default="postgres", help="role on a running server")
     add("--shared-buffers", default="2GB", help="of the throwaway cluster")
     add("--target", type=Path, default=ROOT / "target", help=argparse.SUPPRESS)

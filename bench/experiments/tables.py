@@ -18,7 +18,15 @@ def logging(results: list[dict]) -> str:
         else:
             figures = [f"{result['calls']:,}", f"{result['qps']:,.0f}", "", ""]
             better = [f"{result['p50_ms'] / ours['p50_ms']:.1f}x", ""]
-        rows.append([result["what"], result["engine"], *figures, share(result["cpu_wait"]), *(["", ""] if result is ours else better)])
+        rows.append(
+            [
+                result["what"],
+                result["engine"],
+                *figures,
+                share(result["cpu_wait"]),
+                *(["", ""] if result is ours else better),
+            ]
+        )
     header = ["a batch", "engine", "points", "points/s", "us client", "us server", "cpu wait", "ratio", "of cpu"]
     title = f"Logging, {max(r['clients'] for r in results)} clients; processor time of a point; ratios above 1 are where leanstack is ahead"
     return title + "\n" + table(header, rows)
@@ -30,14 +38,24 @@ def looking(results: list[dict]) -> str:
     for result in results:
         ours = next(r for r in results if r["what"] == result["what"] and r["engine"] == OURS)
         figures = [f"{result[name]:,.2f}" for name in ("p50_ms", "p99_ms")] + [share(result["cpu_wait"])]
-        rows.append([result["what"], result["engine"], *figures, "" if result is ours else f"{result['p50_ms'] / ours['p50_ms']:.1f}x"])
+        rows.append(
+            [
+                result["what"],
+                result["engine"],
+                *figures,
+                "" if result is ours else f"{result['p50_ms'] / ours['p50_ms']:.1f}x",
+            ]
+        )
     title = "Looking, one client; ratios of p50, above 1 where leanstack is ahead"
     return title + "\n" + table(["what", "engine", "p50 ms", "p99 ms", "cpu wait", "ratio"], rows)
 
 
 def loaded(found: dict) -> str:
     """Sizes."""
-    rows = [[name, "", f"{table_bytes / 2**20:,.0f}", f"{index_bytes / 2**20:,.0f}"] for name, (table_bytes, index_bytes) in found["bytes"].items()]
+    rows = [
+        [name, "", f"{table_bytes / 2**20:,.0f}", f"{index_bytes / 2**20:,.0f}"]
+        for name, (table_bytes, index_bytes) in found["bytes"].items()
+    ]
     title = f"{found['runs']:,} runs with {found['points']:,} points, written in {found['seconds']:,.0f} s by two connections"
     return title + "\n" + table(["table", "", "MB", "indexes MB"], rows)
 

@@ -50,7 +50,7 @@ def at_once(address, engine: str, clients: int, total: int, metrics: int, roots:
     barrier, results = context.Barrier(clients + 1), context.Queue()
     batches = total // BATCH // clients + 1
     children = [
-        context.Process(target=client, args=(address, engine, n, batches, metrics, barrier, results))
+        context.Process(target=client, args=(address, engine, n, batches, metrics, barrier, results), daemon=True)
         for n in range(clients)
     ]
     for child in children:
