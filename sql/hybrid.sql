@@ -409,7 +409,7 @@ CREATE FUNCTION lean.hybrid_run(statement text, candidates integer, search_path 
     SET ivf.iterative_scan = relaxed_order
     SET ivfflat.iterative_scan = relaxed_order SET ivfflat.max_probes = 32768 AS $$
 BEGIN
-    PERFORM set_config('hnsw.ef_search', least(1000, greatest(ef_search::integer, candidates, 40))::text, true),
+    PERFORM set_config('hnsw.ef_search', least(1000, greatest(nullif(ef_search, '')::integer, candidates, 40))::text, true),
         set_config('search_path', search_path, true);
     RETURN QUERY EXECUTE statement;
 END

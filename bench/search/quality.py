@@ -67,18 +67,24 @@ def tokens(connection, texts: list[str]) -> list[list[str]]:
     return [row[0] for row in found]
 
 
-def reference(connection, data: Collection) -> dict:
-    """bm25s on the same tokens, with Lucene's score as the index has it."""
+def bm25s_scores(connection, data: Collection):
+    """Every document's score for each query by bm25s on the same tokens, with Lucene's score as the index has it."""
     vocabulary = {}
     ids = [[vocabulary.setdefault(t, len(vocabulary)) for t in doc] for doc in tokens(connection, data.texts)]
     model = bm25s.BM25(method="lucene", k1=1.2, b=0.75)
     model.index((ids, vocabulary), show_progress=False)
-    answers = []
     for question, own in zip(tokens(connection, data.questions), data.own):
         known = [word for word in question if word in vocabulary]
         scores = model.get_scores(known) if known else np.zeros(len(ids), dtype=np.float32)
         if own is not None:
             scores[own] = 0
+        yield scores
+
+
+def reference(connection, data: Collection) -> dict:
+    """What the index should come to."""
+    answers = []
+    for scores in bm25s_scores(connection, data):
         best = np.argsort(-scores, kind="stable")[:DEEP]
         answers.append([int(doc) for doc in best if scores[doc] > 0])
     return judged(data, answers, answers) | {"what": REFERENCE}

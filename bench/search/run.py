@@ -10,6 +10,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
+import fusion
 import judged
 import quality
 import speed
@@ -20,7 +21,8 @@ from server import Server, ServerError, Throwaway, bin_dir, parse_address
 ROOT = Path(__file__).resolve().parents[2]
 STARTED = time.monotonic()
 DATABASE = "bench_search"
-PARTS = {"quality": quality.run, "speed": speed.run}
+PARTS = {"fusion": fusion.run, "quality": quality.run, "speed": speed.run}
+USUAL = ["quality", "speed"]
 FULL = {"queries": None, "rows": None, "inserts": 20_000, "seconds": 10.0, "rounds": 3}
 QUICK = {"queries": 20, "rows": 10_000, "inserts": 500, "seconds": 1.0, "rounds": 1}
 
@@ -48,7 +50,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench/run.sh search", description=__doc__)
     add = parser.add_argument
     add("--quick", action="store_true", help="everything small: does it work? a minute")
-    add("--parts", type=names_of(PARTS), default=list(PARTS), help=f"of {','.join(PARTS)}; default: all")
+    add("--parts", type=names_of(PARTS), default=USUAL, help=f"of {','.join(PARTS)}; default: {','.join(USUAL)}")
     listed = ",".join(judged.COLLECTIONS)
     add("--collections", type=names_of(judged.COLLECTIONS), default=list(judged.COLLECTIONS), help=f"of {listed}")
     add("--queries", type=int, help="use the first N queries of each collection")

@@ -47,4 +47,11 @@ def speed(results: list[dict]) -> str:
     return f"Ten best of {first['docs']:,} short documents, two to four words, one of them common\n" + table(header, rows)
 
 
-TABLES = {"quality": quality, "speed": speed}
+def fusion(results: list[dict]) -> str:
+    """One line for each variant, one column for each collection."""
+    names = [name for name in results[0] if name != "what"]
+    rows = [[result["what"], "", *(f"{result[name]:.4f}" for name in names)] for result in results]
+    return "nDCG@10 of exact branches, joined in numpy\n" + table(["", "", *names], rows)
+
+
+TABLES = {"fusion": fusion, "quality": quality, "speed": speed}
