@@ -2,112 +2,137 @@
 
 use super::block::BLOCK;
 use super::segment::{Bound, List, Loaded, Segment, Skip, TermEntry};
-use super::{Fault, Pages, QueryTerm, Scorer, SearchStats, Summary};
+use super::{Fault, Grid, Pages, QueryTerm, Scorer, SearchStats, Summary};
 
-/// Turns bounds of a segment into bounds of parts at another average length.
-pub struct Bounds {
-    /// By which the bounds were computed.
+/// So many blocks or documents are looked at one after the other.
+const NEAR: usize = 8;
+
+/// What postings and bounds add to scores.
+pub struct Scale {
     scorer: Scorer,
-    /// How much longer documents are on average; nothing where bounds are of no use.
+    grid: Grid,
+    /// By which the bounds were computed.
+    bounds: Scorer,
+    /// How much longer documents are on average than then; nothing where bounds are of no use.
     growth: Option<f64>,
 }
 
-impl Bounds {
-    /// For the bounds of a segment. With other numbers than the segment's they tell nothing.
-    pub fn new(summary: &Summary, scorer: &Scorer) -> Bounds {
+impl Scale {
+    /// For a query in a segment. With other numbers than the segment's its bounds tell nothing.
+    pub fn new(summary: &Summary, scorer: &Scorer, terms: &[QueryTerm]) -> Scale {
         let same = summary.params == scorer.params;
         let growth = (scorer.avgdl / summary.average_length).max(1.0);
-        let scorer = Scorer::new(summary.params, summary.average_length);
-        Bounds { scorer, growth: same.then_some(growth) }
+        Scale {
+            scorer: *scorer,
+            grid: Grid::of(terms),
+            bounds: Scorer::new(summary.params, summary.average_length),
+            growth: same.then_some(growth),
+        }
     }
 
-    /// The greatest part under a bound. Part p is x / (1 + x) where x = tf / K, and K shrinks at the most as the average
-    /// length grows.
+    /// What a posting adds.
     #[inline]
-    pub fn part(&self, bound: Bound) -> f64 {
-        let Some(growth) = self.growth else { return 1.0 };
-        let part = bound.part(&self.scorer);
-        if growth == 1.0 { part } else { part * growth / (1.0 - part + part * growth) }
+    fn added(&self, weight: f64, tf: u32, length: u32) -> f64 {
+        self.grid.round(weight * self.scorer.part(tf, length))
+    }
+
+    /// The most that is added under a bound. A part is x / (1 + x) where x = tf / K, and K shrinks at the most as the
+    /// average length grows.
+    #[inline]
+    fn bound(&self, weight: f64, bound: Bound) -> f64 {
+        let part = match self.growth {
+            None => 1.0,
+            Some(1.0) => bound.part(&self.bounds),
+            Some(growth) => {
+                let part = bound.part(&self.bounds);
+                // Rounding must not bring it below what it bounds.
+                (part * growth / (1.0 - part + part * growth) * (1.0 + 1e-12)).min(1.0)
+            }
+        };
+        self.grid.round(weight * part)
     }
 }
 
 /// A term of a query in one segment.
 pub struct Cursor {
-    /// Which term of the query it is.
-    pub term: usize,
-    /// Its weight.
-    pub weight: f64,
+    weight: f64,
     /// The most it adds to a score anywhere.
     pub bound: f64,
-    /// The most it adds to a score in the part of the documents that is looked at.
-    pub here: f64,
     /// The block that has, if any has, the document that was asked for last.
     pub block: usize,
     blocks: Vec<Skip>,
     postings: u32,
-    /// The block in memory, and whether it was decoded and scored.
-    in_memory: Option<usize>,
+    memory: Box<Memory>,
+}
+
+/// The block in memory.
+#[derive(Default)]
+struct Memory {
+    /// Which it is.
+    block: Option<usize>,
+    count: usize,
+    /// Were all its counts and lengths unpacked?
     scored: bool,
+    /// Documents before this place are below the one that was looked for last.
+    at: usize,
     loaded: Loaded,
+    numbers: Numbers,
+}
+
+/// What is unpacked of a block besides its documents.
+struct Numbers {
     tfs: [u32; BLOCK],
     lengths: [u32; BLOCK],
-    /// What the postings of the block in memory add to scores.
-    pub scores: [f64; BLOCK],
+    /// What the postings add to scores.
+    scores: [f64; BLOCK],
+}
+
+impl Default for Numbers {
+    fn default() -> Numbers {
+        Numbers { tfs: [0; BLOCK], lengths: [0; BLOCK], scores: [0.0; BLOCK] }
+    }
 }
 
 impl Cursor {
     /// A cursor before the first posting.
     pub fn new<P: Pages>(
         segment: &Segment<P>,
-        index: usize,
         term: &QueryTerm,
         entry: &TermEntry,
-        scorer: &Scorer,
-        bounds: &Bounds,
+        scale: &Scale,
     ) -> Result<Cursor, Fault> {
-        let mut cursor = Cursor {
-            term: index,
-            weight: term.weight,
-            bound: 0.0,
-            here: 0.0,
-            block: 0,
-            blocks: Vec::new(),
-            postings: entry.postings,
-            in_memory: None,
-            scored: false,
-            loaded: Loaded::default(),
-            tfs: [0; BLOCK],
-            lengths: [0; BLOCK],
-            scores: [0.0; BLOCK],
-        };
-        let part = match &entry.list {
+        let mut memory = Box::<Memory>::default();
+        let mut blocks = Vec::new();
+        let bound = match &entry.list {
             List::Inline(postings) => {
+                let Memory { loaded, numbers, .. } = &mut *memory;
+                let postings = &postings[..entry.postings as usize];
                 let mut greatest = 0.0f64;
-                for (i, posting) in postings[..entry.postings as usize].iter().enumerate() {
-                    cursor.loaded.docs[i] = posting.doc;
-                    (cursor.tfs[i], cursor.lengths[i]) = (posting.tf, posting.length);
-                    let part = scorer.part(posting.tf, posting.length);
-                    greatest = greatest.max(part);
-                    cursor.scores[i] = term.weight * part;
+                for (i, posting) in postings.iter().enumerate() {
+                    loaded.docs[i] = posting.doc;
+                    let added = scale.added(term.weight, posting.tf, posting.length);
+                    greatest = greatest.max(added);
+                    numbers.scores[i] = added;
                 }
-                let last = cursor.loaded.docs[entry.postings as usize - 1];
-                cursor.blocks.push(Skip {
-                    last,
-                    bound: Bound::of(u32::MAX, 0),
-                    page: 0,
-                    offset: 0,
-                });
-                (cursor.in_memory, cursor.scored) = (Some(0), true);
+                let last = postings.last().map_or(0, |posting| posting.doc);
+                blocks.push(Skip { last, bound: Bound::of(u32::MAX, 0), page: 0, offset: 0 });
+                (memory.block, memory.count, memory.scored) = (Some(0), postings.len(), true);
                 greatest
             }
-            List::Block(skip) => bounds.part(skip.bound),
-            List::Blocks(_, _, bound) => bounds.part(*bound),
+            List::Block(skip) => scale.bound(term.weight, skip.bound),
+            List::Blocks(_, _, bound) => scale.bound(term.weight, *bound),
         };
-        if cursor.blocks.is_empty() {
-            segment.blocks(entry, &mut cursor.blocks)?;
+        if blocks.is_empty() {
+            segment.blocks(entry, &mut blocks)?;
         }
-        cursor.bound = part * term.weight;
-        Ok(cursor)
+        Ok(Cursor {
+            weight: term.weight,
+            bound,
+            block: 0,
+            blocks,
+            postings: entry.postings,
+            memory,
+        })
     }
 
     /// Is there one block only?
@@ -119,11 +144,17 @@ impl Cursor {
     /// Goes to the block that can have a document, or one after it. False if there is none.
     #[inline]
     pub fn shallow(&mut self, doc: u32) -> bool {
-        let rest = &self.blocks[self.block..];
-        if rest.first().is_some_and(|skip| skip.last < doc) {
-            let near = rest.iter().take(8).position(|skip| skip.last >= doc);
-            self.block += near.unwrap_or_else(|| rest.partition_point(|skip| skip.last < doc));
+        match self.blocks.get(self.block) {
+            Some(skip) if skip.last < doc => self.skip_blocks(doc),
+            Some(_) => true,
+            None => false,
         }
+    }
+
+    fn skip_blocks(&mut self, doc: u32) -> bool {
+        let rest = &self.blocks[self.block..];
+        let near = rest.iter().take(8).position(|skip| skip.last >= doc);
+        self.block += near.unwrap_or_else(|| rest.partition_point(|skip| skip.last < doc));
         self.block < self.blocks.len()
     }
 
@@ -135,27 +166,50 @@ impl Cursor {
 
     /// The most that the block adds to a score.
     #[inline]
-    pub fn block_bound(&self, bounds: &Bounds) -> f64 {
-        let bound = bounds.part(self.blocks[self.block].bound) * self.weight;
-        self.bound.min(bound)
+    pub fn block_bound(&self, scale: &Scale) -> f64 {
+        self.bound.min(scale.bound(self.weight, self.blocks[self.block].bound))
     }
 
-    /// Is it known without a look at a page that no posting lies from `from` to `end`?
+    /// The most that it adds to scores of documents from `from` to `end`, the block being that of `from`; `None` if it is
+    /// known to be in none of them.
     #[inline]
-    pub fn misses(&self, from: u32, end: u32) -> bool {
-        self.in_memory == Some(self.block) && {
-            let at = self.docs().partition_point(|&doc| doc < from);
-            self.docs().get(at).is_none_or(|&doc| doc > end)
+    pub fn bound_within(&self, from: u32, end: u32, scale: &Scale) -> Option<f64> {
+        let rest = &self.blocks[self.block..];
+        if self.memory.block == Some(self.block)
+            && rest[0].last >= end
+            && self.docs().get(self.place(from)).is_none_or(|&doc| doc > end)
+        {
+            return None;
         }
+        let mut greatest = 0.0f64;
+        for (i, skip) in rest.iter().enumerate() {
+            if i == NEAR {
+                return Some(self.bound);
+            }
+            greatest = greatest.max(scale.bound(self.weight, skip.bound));
+            if skip.last >= end {
+                break;
+            }
+        }
+        Some(self.bound.min(greatest))
     }
 
     /// The documents of the block in memory.
     #[inline]
     pub fn docs(&self) -> &[u32] {
-        match self.in_memory {
-            Some(block) => &self.loaded.docs[..(self.postings as usize - block * BLOCK).min(BLOCK)],
-            None => &[],
-        }
+        &self.memory.loaded.docs[..self.memory.count]
+    }
+
+    /// What the postings of the block in memory add to scores.
+    #[inline]
+    pub fn scores(&self) -> &[f64] {
+        &self.memory.numbers.scores[..self.memory.count]
+    }
+
+    /// The first place of the block in memory whose document is not below `doc`.
+    #[inline]
+    pub fn place(&self, doc: u32) -> usize {
+        self.docs().partition_point(|&other| other < doc)
     }
 
     /// Brings the block to memory.
@@ -165,10 +219,12 @@ impl Cursor {
         segment: &Segment<P>,
         stats: &mut SearchStats,
     ) -> Result<(), Fault> {
-        if self.in_memory != Some(self.block) {
-            self.in_memory = None;
-            segment.load(&self.blocks, self.block, self.postings, &mut self.loaded)?;
-            (self.in_memory, self.scored) = (Some(self.block), false);
+        let memory = &mut *self.memory;
+        if memory.block != Some(self.block) {
+            (memory.block, memory.count, memory.at) = (None, 0, 0);
+            segment.load(&self.blocks, self.block, self.postings, &mut memory.loaded)?;
+            (memory.block, memory.scored) = (Some(self.block), false);
+            memory.count = memory.loaded.shape.count();
             stats.blocks += 1;
         }
         Ok(())
@@ -176,32 +232,36 @@ impl Cursor {
 
     /// Computes what the postings of the block in memory add to scores.
     #[inline]
-    pub fn score(&mut self, scorer: &Scorer, stats: &mut SearchStats) {
-        if self.scored {
+    pub fn score(&mut self, scale: &Scale, stats: &mut SearchStats) {
+        let Memory { scored, loaded, numbers, .. } = &mut *self.memory;
+        if *scored {
             return;
         }
-        self.scored = true;
-        self.loaded.shape.tfs(&self.loaded.bytes, &mut self.tfs);
-        self.loaded.shape.lengths(&self.loaded.bytes, &mut self.lengths);
-        for ((score, &tf), &length) in self.scores.iter_mut().zip(&self.tfs).zip(&self.lengths) {
-            let tf = f64::from(tf);
-            *score = self.weight * (tf / (tf + (scorer.base + scorer.slope * f64::from(length))));
+        *scored = true;
+        loaded.shape.tfs(&loaded.bytes, &mut numbers.tfs);
+        loaded.shape.lengths(&loaded.bytes, &mut numbers.lengths);
+        let pairs = numbers.tfs.iter().zip(&numbers.lengths);
+        for (score, (&tf, &length)) in numbers.scores.iter_mut().zip(pairs) {
+            *score = scale.added(self.weight, tf, length);
         }
-        stats.postings += self.loaded.shape.count() as u64;
+        stats.postings += loaded.shape.count() as u64;
     }
 
-    /// How often a document has the term, and its length, if it is in the block in memory.
+    /// What a document's posting adds to its score, if it is in the block in memory. Documents that are asked for ascend.
     #[inline]
-    pub fn find(&self, doc: u32) -> Option<(u32, u32)> {
-        let docs = self.docs();
-        let at = docs.partition_point(|&other| other < doc);
-        if docs.get(at) != Some(&doc) {
+    pub fn next(&mut self, doc: u32, scale: &Scale) -> Option<f64> {
+        let rest = &self.docs()[self.memory.at..];
+        let near = rest.iter().take(NEAR).position(|&other| other >= doc);
+        let skipped = near.unwrap_or_else(|| rest.partition_point(|&other| other < doc));
+        self.memory.at += skipped;
+        let place = self.memory.at;
+        if self.docs().get(place) != Some(&doc) {
             return None;
         }
-        if self.scored {
-            return Some((self.tfs[at], self.lengths[at]));
+        if self.memory.scored {
+            return Some(self.memory.numbers.scores[place]);
         }
-        let Loaded { bytes, shape, .. } = &self.loaded;
-        Some((shape.tf(bytes, at), shape.length(bytes, at)))
+        let Loaded { bytes, shape, .. } = &self.memory.loaded;
+        Some(scale.added(self.weight, shape.tf(bytes, place), shape.length(bytes, place)))
     }
 }

@@ -124,29 +124,35 @@ impl Scorer {
         tf / (tf + (self.base + self.slope * f64::from(length)))
     }
 
-    /// The score of a document that has term i of the query `tfs[i]` times. Scores are summed in the order of the terms
-    /// wherever they are computed, so that one document has one score to the last bit; and they are rounded to 41 bits, so
-    /// that a sum in another order is enough to tell that a document scores no more than another one.
+    /// The score of a document that has term i of the query `tfs[i]` times. One document has one score to the last bit,
+    /// wherever it is computed: see [`Grid`].
     #[inline]
     pub fn score(&self, terms: &[QueryTerm], tfs: &[u32], length: u32) -> f64 {
+        let grid = Grid::of(terms);
         let parts = terms.iter().zip(tfs).filter(|&(_, &tf)| tf > 0);
-        rounded(parts.fold(0.0, |score, (term, &tf)| score + term.weight * self.part(tf, length)))
+        parts.map(|(term, &tf)| grid.round(term.weight * self.part(tf, length))).sum()
     }
 }
 
-/// Half of the distance between scores, in the last bits of a number.
-const HALF_STEP: u64 = 1 << 11;
+/// What terms add to scores is rounded to multiples of a power of two, so coarse that sums of them are exact, and so in any
+/// order the same, and so fine that it does not matter: the 2^49th part of the sum of all weights.
+#[derive(Clone, Copy, Debug)]
+pub struct Grid(f64);
 
-/// A score, rounded.
-#[inline]
-fn rounded(score: f64) -> f64 {
-    f64::from_bits((score.to_bits() + HALF_STEP) & !(2 * HALF_STEP - 1))
-}
+impl Grid {
+    /// For a query.
+    pub fn of(terms: &[QueryTerm]) -> Grid {
+        let total: f64 = terms.iter().map(|term| term.weight).sum();
+        let power = f64::from_bits(total.to_bits() & (0x7ff << 52));
+        // Of numbers from 16 to 32 times the power, the last bit is worth 2^-48 of it.
+        Grid(if power.is_finite() { 24.0 * power } else { 0.0 })
+    }
 
-/// The least sum that is rounded to more than a score.
-#[inline]
-fn rounded_above(score: f64) -> f64 {
-    if score.is_finite() { f64::from_bits(score.to_bits() + HALF_STEP) } else { score }
+    /// Rounds what a term adds.
+    #[inline]
+    pub fn round(self, added: f64) -> f64 {
+        (added + self.0) - self.0
+    }
 }
 
 /// A word of a query.

@@ -3,14 +3,16 @@
 //!
 //! Terms that cannot together bring a document above the worst of the best so far need not be gone through: only the other
 //! ones, which are called essential, say which documents to look at. That is decided once by the bounds of whole lists, and
-//! again in each window by the bounds of blocks; a window ends where the first block of an essential term does. Sums
-//! in any order tell which documents may be among the best; only the scores of those are summed up as they must be.
+//! again in each window by the bounds of blocks; a window ends where the first block of an essential term does.
 
-use super::cursor::{Bounds, Cursor};
+use super::cursor::{Cursor, Scale};
 use super::{Fault, Pages, QueryTerm, Scorer, Segment, TermEntry, Top};
 
 /// Documents whose scores are summed up at a time.
 const SPAN: usize = 2048;
+
+/// A window of several essential terms has at least so many documents for each: what a window costs must pay.
+const LEAST: u32 = 128;
 
 /// What a search did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,7 +21,7 @@ pub struct SearchStats {
     pub blocks: u64,
     /// Postings whose part was computed because they were in an essential block.
     pub postings: u64,
-    /// Documents whose exact score was computed.
+    /// Documents that were offered.
     pub documents: u64,
 }
 
@@ -48,20 +50,16 @@ pub fn search<P: Pages>(
 
 struct Search<'a, P: Pages> {
     segment: &'a Segment<P>,
-    terms: &'a [QueryTerm],
-    scorer: &'a Scorer,
     has_dead: bool,
-    bounds: Bounds,
+    scale: Scale,
     /// Least bound first.
     cursors: Vec<Cursor>,
-    /// Sums of bounds times this are not below what rounding makes of a score.
-    slack: f64,
     /// Terms that say which documents of the window to look at.
     essential: Vec<usize>,
-    /// The other ones with what they can add: greatest bound first, then summed up from the end.
+    /// The other ones, greatest bound first, with what they and those after them can add.
     others: Vec<(usize, f64)>,
-    /// How often a document has each term.
-    tfs: Vec<u32>,
+    /// Documents that may be among the best, with the sum of what was found so far.
+    candidates: Vec<(u32, f64)>,
     sums: Vec<f64>,
     touched: Vec<u64>,
 }
@@ -74,34 +72,25 @@ impl<'a, P: Pages> Search<'a, P> {
         scorer: &'a Scorer,
         has_dead: bool,
     ) -> Result<Self, Fault> {
-        let bounds = Bounds::new(&segment.summary, scorer);
+        let scale = Scale::new(&segment.summary, scorer, terms);
         let mut cursors = Vec::with_capacity(terms.len());
-        for (i, (term, entry)) in terms.iter().zip(entries).enumerate() {
+        for (term, entry) in terms.iter().zip(entries) {
             if let Some(entry) = entry {
-                cursors.push(Cursor::new(segment, i, term, entry, scorer, &bounds)?);
+                cursors.push(Cursor::new(segment, term, entry, &scale)?);
             }
         }
         cursors.sort_by(|a, b| a.bound.total_cmp(&b.bound));
         Ok(Search {
             segment,
-            terms,
-            scorer,
             has_dead,
-            bounds,
+            scale,
             cursors,
-            slack: 1.0 + 4.0 * (terms.len() + 8) as f64 * f64::EPSILON,
             essential: Vec::new(),
             others: Vec::new(),
-            tfs: vec![0; terms.len()],
+            candidates: Vec::new(),
             sums: Vec::new(),
             touched: Vec::new(),
         })
-    }
-
-    /// Can a document with such a bound be among the best?
-    #[inline]
-    fn enters(&self, bound: f64, top: &Top) -> bool {
-        bound * self.slack >= top.least()
     }
 
     fn run(&mut self, top: &mut Top, stats: &mut SearchStats) -> Result<(), Fault> {
@@ -110,23 +99,25 @@ impl<'a, P: Pages> Search<'a, P> {
         while from < documents {
             // Terms that are not essential anywhere from here on.
             let (mut first, mut cheap) = (0, 0.0);
+            let threshold = top.threshold();
             while let Some(cursor) = self.cursors.get(first)
-                && !self.enters(cheap + cursor.bound, top)
+                && cheap + cursor.bound <= threshold
             {
                 cheap += cursor.bound;
                 first += 1;
             }
             let mut end = None;
-            let mut exhausted = false;
+            let (mut several, mut exhausted) = (0, false);
             for cursor in &mut self.cursors[first..] {
                 if !cursor.shallow(from) {
                     exhausted = true;
                     continue;
                 }
+                several += 1;
                 let last = cursor.last();
                 end = Some(end.map_or(last, |end: u32| end.min(last)));
             }
-            let Some(end) = end else { return Ok(()) };
+            let Some(mut end) = end else { return Ok(()) };
             if exhausted {
                 let mut place = 0;
                 self.cursors.retain_mut(|cursor| {
@@ -134,69 +125,59 @@ impl<'a, P: Pages> Search<'a, P> {
                     place <= first || cursor.shallow(from)
                 });
             }
-            self.window(first, cheap, from, end, top, stats)?;
+            if several > 1 {
+                end = end.max(from.saturating_add(several * LEAST)).min(documents - 1);
+            }
+            self.window(first, from, end, top, stats)?;
             from = end + 1;
         }
         Ok(())
     }
 
-    /// Looks at the documents of a window. The cursors below `first` can add `cheap`, which is not enough; the other ones
-    /// are each at the block that has the window.
+    /// Looks at the documents of a window. The cursors below `first` are not essential anywhere.
     fn window(
         &mut self,
         first: usize,
-        cheap: f64,
         from: u32,
         end: u32,
         top: &mut Top,
         stats: &mut SearchStats,
     ) -> Result<(), Fault> {
-        let mut total = cheap;
-        self.essential.clear();
-        for i in first..self.cursors.len() {
-            let cursor = &mut self.cursors[i];
-            cursor.here = cursor.block_bound(&self.bounds);
-            if cursor.is_short() {
+        let mut total = 0.0;
+        let here = &mut self.others;
+        here.clear();
+        for (i, cursor) in self.cursors.iter_mut().enumerate() {
+            if !cursor.shallow(from) {
+                continue;
+            }
+            if i >= first && cursor.is_short() {
                 cursor.load(self.segment, stats)?;
             }
-            if !cursor.misses(from, end) {
-                total += cursor.here;
-                self.essential.push(i);
+            if let Some(bound) = cursor.bound_within(from, end, &self.scale) {
+                total += bound;
+                here.push((i, bound));
             }
         }
-        if !self.enters(total, top) {
+        let threshold = top.threshold();
+        if total <= threshold {
             return Ok(());
         }
-        let cursors = &mut self.cursors;
-        self.essential.sort_by(|&a, &b| cursors[a].here.total_cmp(&cursors[b].here));
-        self.others.clear();
-        for (i, cursor) in cursors.iter_mut().enumerate().take(first) {
-            cursor.here = cursor.bound;
-            self.others.push((i, cursor.here));
-        }
-        let (mut moved, mut sum) = (0, cheap);
-        while let Some(&i) = self.essential.get(moved)
-            && (sum + cursors[i].here) * self.slack < top.least()
+        // The greatest bounds first; from the end on, as many are not essential as cannot bring a document so far.
+        here.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let (mut split, mut rest) = (here.len(), 0.0);
+        while let Some((_, bound)) = split.checked_sub(1).map(|last| &mut here[last])
+            && rest + *bound <= threshold
         {
-            sum += cursors[i].here;
-            self.others.push((i, cursors[i].here));
-            moved += 1;
+            rest += *bound;
+            *bound = rest;
+            split -= 1;
         }
-        self.essential.drain(..moved);
-        self.others.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let mut sum = 0.0;
-        for other in self.others.iter_mut().rev() {
-            sum += other.1;
-            other.1 = sum;
-        }
-        for &i in &self.essential {
-            let cursor = &mut self.cursors[i];
-            cursor.load(self.segment, stats)?;
-            cursor.score(self.scorer, stats);
-        }
+        self.essential.clear();
+        self.essential.extend(here.drain(..split).map(|(i, _)| i));
+        self.candidates.clear();
         match *self.essential {
-            [only] => self.one(only, sum, from, end, top, stats),
-            _ => self.several(sum, from, end, top, stats),
+            [only] => self.one(only, rest, from, end, top, stats),
+            _ => self.several(rest, from, end, top, stats),
         }
     }
 
@@ -210,15 +191,21 @@ impl<'a, P: Pages> Search<'a, P> {
         top: &mut Top,
         stats: &mut SearchStats,
     ) -> Result<(), Fault> {
-        let docs = self.cursors[only].docs();
-        let range =
-            docs.partition_point(|&doc| doc < from)..docs.partition_point(|&doc| doc <= end);
-        for i in range {
-            let score = self.cursors[only].scores[i];
-            if self.enters(score + rest, top) {
-                let doc = self.cursors[only].docs()[i];
-                self.weigh(doc, score, top, stats)?;
+        let mut from = from;
+        while from <= end && self.cursors[only].shallow(from) {
+            let cursor = &mut self.cursors[only];
+            let last = cursor.last().min(end);
+            let least = top.threshold() - rest;
+            if cursor.block_bound(&self.scale) > least {
+                cursor.load(self.segment, stats)?;
+                cursor.score(&self.scale, stats);
+                let range = cursor.place(from)..cursor.place(last.saturating_add(1));
+                let postings = cursor.docs()[range.clone()].iter().zip(&cursor.scores()[range]);
+                let kept = postings.filter(|posting| *posting.1 > least);
+                self.candidates.extend(kept.map(|(&doc, &score)| (doc, score)));
+                self.weigh(top, stats)?;
             }
+            from = last.saturating_add(1);
         }
         Ok(())
     }
@@ -237,39 +224,34 @@ impl<'a, P: Pages> Search<'a, P> {
         let mut from = from;
         loop {
             // Begin with the next document that there is.
-            let next = |&i: &usize| {
-                let docs = self.cursors[i].docs();
-                docs.get(docs.partition_point(|&doc| doc < from)).copied()
-            };
-            let Some(base) = self.essential.iter().filter_map(next).min() else { return Ok(()) };
-            if base > end {
-                return Ok(());
-            }
-            let last = end.min(base.saturating_add(SPAN as u32 - 1));
+            let mut base = None;
             for &i in &self.essential {
-                let cursor = &self.cursors[i];
-                let docs = cursor.docs();
-                let begin = docs.partition_point(|&doc| doc < base);
-                for (&doc, &score) in docs.iter().zip(&cursor.scores).skip(begin) {
-                    if doc > last {
-                        break;
-                    }
-                    let place = (doc - base) as usize;
-                    self.sums[place] += score;
-                    self.touched[place / 64] |= 1 << (place % 64);
+                let cursor = &mut self.cursors[i];
+                if !cursor.shallow(from) {
+                    continue;
                 }
+                cursor.load(self.segment, stats)?;
+                let doc = cursor.docs().get(cursor.place(from)).copied();
+                base = base.into_iter().chain(doc).min();
             }
+            let Some(base) = base.filter(|&base| base <= end) else { return Ok(()) };
+            let last = end.min(base.saturating_add(SPAN as u32 - 1));
+            for n in 0..self.essential.len() {
+                self.sum_up(self.essential[n], base, last, stats)?;
+            }
+            let least = top.threshold() - rest;
             for word in 0..=(last - base) as usize / 64 {
                 let mut bits = std::mem::take(&mut self.touched[word]);
                 while bits != 0 {
                     let place = word * 64 + bits.trailing_zeros() as usize;
                     bits &= bits - 1;
                     let score = std::mem::take(&mut self.sums[place]);
-                    if self.enters(score + rest, top) {
-                        self.weigh(base + place as u32, score, top, stats)?;
+                    if score > least {
+                        self.candidates.push((base + place as u32, score));
                     }
                 }
             }
+            self.weigh(top, stats)?;
             if last == end {
                 return Ok(());
             }
@@ -277,51 +259,77 @@ impl<'a, P: Pages> Search<'a, P> {
         }
     }
 
-    /// Looks for a document in the other terms as long as it may be among the best; if it still may, offers it. The
-    /// essential terms add `score`.
-    #[inline]
-    fn weigh(
+    /// Adds what a term adds to scores of the documents from `base` to `last`.
+    fn sum_up(
         &mut self,
-        doc: u32,
-        score: f64,
-        top: &mut Top,
+        essential: usize,
+        base: u32,
+        last: u32,
         stats: &mut SearchStats,
     ) -> Result<(), Fault> {
-        let mut score = score;
-        let mut length = 0;
-        self.tfs.fill(0);
-        for i in 0..self.others.len() {
-            let (other, rest) = self.others[i];
-            let after = self.others.get(i + 1).map_or(0.0, |other| other.1);
-            if !self.enters(score + rest, top) {
-                return Ok(());
-            }
-            let cursor = &mut self.cursors[other];
-            if !cursor.shallow(doc) {
-                continue;
-            }
-            let bound = cursor.block_bound(&self.bounds);
-            if (score + bound + after) * self.slack < top.least() {
-                return Ok(());
-            }
+        let cursor = &mut self.cursors[essential];
+        let mut from = base;
+        while cursor.shallow(from) {
             cursor.load(self.segment, stats)?;
-            if let Some(found) = cursor.find(doc) {
-                length = found.1;
-                self.tfs[cursor.term] = found.0;
-                score += cursor.weight * self.scorer.part(found.0, found.1);
+            let begin = cursor.place(from);
+            if cursor.docs().get(begin).is_none_or(|&doc| doc > last) {
+                return Ok(());
+            }
+            cursor.score(&self.scale, stats);
+            for (&doc, &score) in cursor.docs()[begin..].iter().zip(&cursor.scores()[begin..]) {
+                if doc > last {
+                    return Ok(());
+                }
+                let place = (doc - base) as usize;
+                self.sums[place] += score;
+                self.touched[place / 64] |= 1 << (place % 64);
+            }
+            if cursor.last() >= last {
+                return Ok(());
+            }
+            from = cursor.last() + 1;
+        }
+        Ok(())
+    }
+
+    /// Looks for the candidates in the other terms, as long as they may be among the best; offers those that still may.
+    fn weigh(&mut self, top: &mut Top, stats: &mut SearchStats) -> Result<(), Fault> {
+        let threshold = top.threshold();
+        for n in 0..self.others.len() {
+            let (other, rest) = self.others[n];
+            self.candidates.retain(|candidate| candidate.1 + rest > threshold);
+            if self.candidates.is_empty() {
+                return Ok(());
+            }
+            let after = self.others.get(n + 1).map_or(0.0, |other| other.1);
+            let cursor = &mut self.cursors[other];
+            let (mut block, mut bound) = (usize::MAX, 0.0);
+            let mut kept = 0;
+            for i in 0..self.candidates.len() {
+                let (doc, mut score) = self.candidates[i];
+                if cursor.shallow(doc) {
+                    if cursor.block != block {
+                        (block, bound) = (cursor.block, cursor.block_bound(&self.scale));
+                    }
+                    if score + bound + after <= threshold {
+                        continue;
+                    }
+                    cursor.load(self.segment, stats)?;
+                    score += cursor.next(doc, &self.scale).unwrap_or(0.0);
+                }
+                self.candidates[kept] = (doc, score);
+                kept += 1;
+            }
+            self.candidates.truncate(kept);
+        }
+        for i in 0..self.candidates.len() {
+            let (doc, score) = self.candidates[i];
+            if score > top.threshold() {
+                stats.documents += 1;
+                top.offer_document(self.segment, score, doc, self.has_dead)?;
             }
         }
-        if !self.enters(score, top) {
-            return Ok(());
-        }
-        for &i in &self.essential {
-            let cursor = &self.cursors[i];
-            let found = cursor.find(doc);
-            self.tfs[cursor.term] = found.map_or(0, |found| found.0);
-            length = found.map_or(length, |found| found.1);
-        }
-        stats.documents += 1;
-        let score = self.scorer.score(self.terms, &self.tfs, length);
-        top.offer_document(self.segment, score, doc, self.has_dead)
+        self.candidates.clear();
+        Ok(())
     }
 }

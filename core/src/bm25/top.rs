@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashSet};
 
-use super::{Fault, Pages, RowAddress, Segment, is_dead, rounded_above};
+use super::{Fault, Pages, RowAddress, Segment, is_dead};
 
 /// A document that was found.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -55,7 +55,6 @@ pub struct Top<'c> {
     rows: BinaryHeap<Row>,
     arrivals: u64,
     threshold: f64,
-    least: f64,
 }
 
 impl<'c> Top<'c> {
@@ -63,19 +62,13 @@ impl<'c> Top<'c> {
     /// with just that score are in the set.
     pub fn new(k: usize, ceiling: Option<(f64, &'c HashSet<RowAddress>)>) -> Top<'c> {
         let threshold = if k == 0 { f64::INFINITY } else { f64::NEG_INFINITY };
-        Top { k, ceiling, rows: BinaryHeap::new(), arrivals: 0, threshold, least: threshold }
+        Top { k, ceiling, rows: BinaryHeap::new(), arrivals: 0, threshold }
     }
 
     /// What a score must be above to be among the best.
     #[inline]
     pub fn threshold(&self) -> f64 {
         self.threshold
-    }
-
-    /// The least sum of parts that is rounded to a score above the threshold.
-    #[inline]
-    pub(super) fn least(&self) -> f64 {
-        self.least
     }
 
     /// How many there are.
@@ -166,6 +159,5 @@ impl<'c> Top<'c> {
             *worst = row;
         }
         self.threshold = self.rows.peek().map_or(f64::INFINITY, |worst| worst.score);
-        self.least = rounded_above(self.threshold);
     }
 }
