@@ -12,8 +12,7 @@ CREATE TYPE bm25query AS (query text, index regclass);
 COMMENT ON TYPE bm25query IS 'words to look for, and the bm25 index whose documents tell how much each word weighs';
 
 CREATE FUNCTION to_bm25query(query text, index regclass) RETURNS bm25query
-    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    RETURN ROW (query, index)::bm25query;
+    LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'bm25_to_query';
 COMMENT ON FUNCTION to_bm25query(text, regclass) IS 'a query for <@> that names its bm25 index';
 
 -- Parsing a document takes about as long as thousands of comparisons.

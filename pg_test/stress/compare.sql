@@ -23,7 +23,7 @@ BEGIN
         ('items_ivf_rabitq', 'v', 'v <#> array_fill(0.5::real, ARRAY[40])::vector'),
         ('items_ivf_pq', 'nullif(vector_norm(v), 0)', 'v <=> array_fill(0.5::real, ARRAY[40])::vector'),
         ('items_ivf_sq8', 'v', 'l2_normalize(v)::vector(40) <-> array_fill(0.5::real, ARRAY[40])::vector'),
-        ('items_bm25', 'nullif(words, '''')', $$words <@> 'every'$$),
+        ('items_bm25', 'nullif(words, '''')', 'words <@> ''every'''),
         ('items_ivfflat', 'v', 'v::halfvec(40) <-> array_fill(0.5::real, ARRAY[40])::halfvec(40)')
     LOOP
         SET LOCAL enable_seqscan = off;

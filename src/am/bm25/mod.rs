@@ -5,6 +5,7 @@ mod build;
 mod check;
 mod cost;
 mod gather;
+mod given;
 mod info;
 mod insert;
 mod maintain;

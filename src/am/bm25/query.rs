@@ -5,10 +5,10 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
 
-use super::is_bm25;
 use super::meta::Meta;
 use super::sight::{Counts, Weighed, Word, look};
 use super::words::{Bag, Reader, Source};
+use super::{given, is_bm25};
 use crate::error::fail;
 use crate::types::call::{Arg, Kept, datum, export_calls};
 
@@ -218,9 +218,8 @@ impl Judge {
         }
     }
 
-    unsafe fn is_for(&self, query: &Query) -> bool {
-        // SAFETY: the caller passes a query.
-        self.index == query.index && self.text == unsafe { bytes_of(query.text) }
+    fn is_for(&self, index: pg_sys::Oid, text: &[u8]) -> bool {
+        self.index == index && self.text == text
     }
 
     unsafe fn score(&mut self, document: pg_sys::Datum) -> f64 {
@@ -236,7 +235,11 @@ impl Judge {
     }
 }
 
-unsafe fn bytes_of(text: pg_sys::Datum) -> Vec<u8> {
+/// The bytes of a text.
+///
+/// # Safety
+/// `text` is one.
+pub unsafe fn bytes_of(text: pg_sys::Datum) -> Vec<u8> {
     // SAFETY: the caller passes a text.
     unsafe {
         let text = pg_sys::pg_detoast_datum_packed(text.cast_mut_ptr());
@@ -264,6 +267,24 @@ unsafe fn require_select(table: pg_sys::Oid) {
     }
 }
 
+/// Makes a value of type `bm25query`.
+unsafe fn to_query(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: PostgreSQL calls, as SQL declares it: the result is a row of as many columns as there are arguments.
+    unsafe {
+        let mut columns = std::ptr::null_mut();
+        pg_sys::get_call_result_type(call, std::ptr::null_mut(), &raw mut columns);
+        if columns.is_null() {
+            ereport!(ERROR, PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, "bm25query is not a row type");
+        }
+        let columns = pg_sys::BlessTupleDesc(columns);
+        let args = [0, 1].map(|at| *(*call).args.as_ptr().add(at));
+        let mut values = args.map(|arg| arg.value);
+        let mut nulls = args.map(|arg| arg.isnull);
+        let tuple = pg_sys::heap_form_tuple(columns, values.as_mut_ptr(), nulls.as_mut_ptr());
+        pg_sys::HeapTupleHeaderGetDatum((*tuple).t_data)
+    }
+}
+
 /// The distance of a document, which is not NULL, to a query.
 unsafe fn distance(call: pg_sys::FunctionCallInfo, source: Source) -> pg_sys::Datum {
     // SAFETY: PostgreSQL calls, with the arguments that SQL declares: a document and a bm25query, not NULL. The reader is
@@ -273,9 +294,13 @@ unsafe fn distance(call: pg_sys::FunctionCallInfo, source: Source) -> pg_sys::Da
             (*call).isnull = true;
             return pg_sys::Datum::from(0usize);
         };
+        let text = bytes_of(query.text);
+        if let Some(distance) = given::distance(query.index, &text, datum(call, 0)) {
+            return pg_sys::Datum::from(distance.to_bits());
+        }
         let kept = Kept::<Judge>::fetch(call, 2);
         let mut kept = crate::error::unwrap(kept);
-        if !kept.as_ref().is_some_and(|judge| judge.is_for(&query)) {
+        if !kept.as_ref().is_some_and(|judge| judge.is_for(query.index, &text)) {
             let memory = (*(*call).flinfo).fn_mcxt;
             let before = pg_sys::MemoryContextSwitchTo(memory);
             if let Some(judge) = kept.take() {
@@ -304,5 +329,6 @@ export_calls! {
     "bm25_" "distance_tsvector" = |call| distance(call, Source::Tsvector);
     "bm25_" "distance_array" = |call| distance(call, Source::Array);
     "bm25_" "distance_unnamed" = |call| unnamed(call);
+    "bm25_" "to_query" = |call| to_query(call);
     "bm25_" "distance_support" = |call| super::support::simplify(call);
 }

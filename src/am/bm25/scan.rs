@@ -7,6 +7,7 @@ use leanstack_core::bm25::{Hit, is_dead};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+use super::given;
 use super::meta::Meta;
 use super::page::META_BLOCK;
 use super::query::{self, Query};
@@ -31,6 +32,8 @@ struct Scan {
 }
 
 struct Search {
+    named: pg_sys::Oid,
+    text: Vec<u8>,
     words: Vec<Word>,
     weighed: Option<Weighed>,
     batch: Vec<Hit>,
@@ -88,7 +91,9 @@ pub unsafe extern "C-unwind" fn amgettuple(
         }
         let Some(hit) = search.batch.get(search.given) else { return false };
         search.given += 1;
-        scan::give(scan, Tid::read(&hit.row, 0), Some(0.0 - hit.score), true);
+        let (row, distance) = (Tid::read(&hit.row, 0), 0.0 - hit.score);
+        given::remember((*scan).indexRelation, search.named, &search.text, row, distance);
+        scan::give(scan, row, Some(distance), true);
         true
     }
 }
@@ -100,6 +105,8 @@ pub unsafe extern "C-unwind" fn amendscan(_scan: pg_sys::IndexScanDesc) {}
 /// Reads the query.
 unsafe fn start(scan: pg_sys::IndexScanDesc) -> Search {
     let mut search = Search {
+        named: pg_sys::InvalidOid,
+        text: Vec::new(),
         words: Vec::new(),
         weighed: None,
         batch: Vec::new(),
@@ -121,6 +128,9 @@ unsafe fn start(scan: pg_sys::IndexScanDesc) -> Search {
         let Some(mut reader) = Reader::new(&meta) else {
             corrupt(relation, META_BLOCK, "the metapage contradicts itself")
         };
+        search.named = query.index;
+        search.text = query::bytes_of(query.text);
+        given::start(relation, search.named, &search.text);
         search.words = query::words(&mut reader, query.text);
         reader.free();
         search.is_over = search.words.is_empty();
