@@ -6,6 +6,7 @@
 //! address leads to, as the value of the column that the index is on.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 
 use pgrx::pg_sys;
 
@@ -15,7 +16,7 @@ use crate::storage::page::PAGE_BYTES;
 /// What was given.
 struct Given {
     index: pg_sys::Oid,
-    query: Vec<u8>,
+    query: Rc<[u8]>,
     table: pg_sys::Oid,
     column: i16,
     row: Tid,
@@ -26,41 +27,25 @@ thread_local! {
     static LAST: RefCell<Option<Given>> = const { RefCell::new(None) };
 }
 
-/// Remembers what a scan looks for, before its first row. Not for an index on an expression: its values are nowhere.
-///
-/// # Safety
-/// `relation` is the open index.
-pub unsafe fn start(relation: pg_sys::Relation, named: pg_sys::Oid, query: &[u8]) {
-    // SAFETY: as the caller promises; an index has a column.
-    let (table, column) = unsafe {
-        let index = &*(*relation).rd_index;
-        (index.indrelid, *index.indkey.values.as_ptr())
-    };
-    let given =
-        Given { index: named, query: query.to_vec(), table, column, row: Tid::NONE, distance: 0.0 };
-    LAST.with_borrow_mut(|last| *last = (column > 0).then_some(given));
-}
-
-/// Remembers a row that a scan gives.
+/// Remembers a row that a scan gives for a query of the index `named`.
 ///
 /// # Safety
 /// `relation` is the open index of the scan.
 pub unsafe fn remember(
     relation: pg_sys::Relation,
     named: pg_sys::Oid,
-    query: &[u8],
+    query: &Rc<[u8]>,
     row: Tid,
     distance: f64,
 ) {
-    let is_last = |last: &Given| last.index == named && last.query == query;
-    LAST.with_borrow_mut(|last| {
-        // Another scan may have been started since.
-        if let Some(last) = last.as_mut().filter(|last| is_last(last)) {
-            // SAFETY: as the caller promises.
-            last.table = unsafe { (*(*relation).rd_index).indrelid };
-            (last.row, last.distance) = (row, distance);
-        }
-    });
+    // SAFETY: as the caller promises; an index has a column.
+    let (table, column) = unsafe {
+        let index = &*(*relation).rd_index;
+        (index.indrelid, *index.indkey.values.as_ptr())
+    };
+    let given = Given { index: named, query: Rc::clone(query), table, column, row, distance };
+    // The values of an index on an expression lie nowhere.
+    LAST.with_borrow_mut(|last| *last = (column > 0).then_some(given));
 }
 
 /// The distance of a document to a query, if it is that of the row given last.
@@ -70,7 +55,7 @@ pub unsafe fn remember(
 pub unsafe fn distance(index: pg_sys::Oid, query: &[u8], document: pg_sys::Datum) -> Option<f64> {
     LAST.with_borrow(|last| {
         let last = last.as_ref()?;
-        let is_asked = last.row.is_some() && last.index == index && last.query == query;
+        let is_asked = last.index == index && *last.query == *query;
         // SAFETY: as the caller promises.
         (is_asked && unsafe { is_of(last, document.cast_mut_ptr()) }).then_some(last.distance)
     })

@@ -2,6 +2,7 @@
 //! scan holds no pin and no lock between two rows and bears segments that come and go.
 
 use std::collections::HashSet;
+use std::rc::Rc;
 
 use leanstack_core::bm25::{Hit, is_dead};
 use pgrx::pg_sys;
@@ -33,7 +34,7 @@ struct Scan {
 
 struct Search {
     named: pg_sys::Oid,
-    text: Vec<u8>,
+    text: Rc<[u8]>,
     words: Vec<Word>,
     weighed: Option<Weighed>,
     batch: Vec<Hit>,
@@ -106,7 +107,7 @@ pub unsafe extern "C-unwind" fn amendscan(_scan: pg_sys::IndexScanDesc) {}
 unsafe fn start(scan: pg_sys::IndexScanDesc) -> Search {
     let mut search = Search {
         named: pg_sys::InvalidOid,
-        text: Vec::new(),
+        text: Rc::default(),
         words: Vec::new(),
         weighed: None,
         batch: Vec::new(),
@@ -129,8 +130,7 @@ unsafe fn start(scan: pg_sys::IndexScanDesc) -> Search {
             corrupt(relation, META_BLOCK, "the metapage contradicts itself")
         };
         search.named = query.index;
-        search.text = query::bytes_of(query.text);
-        given::start(relation, search.named, &search.text);
+        search.text = query::bytes_of(query.text).into();
         search.words = query::words(&mut reader, query.text);
         reader.free();
         search.is_over = search.words.is_empty();
