@@ -123,7 +123,7 @@ COLLECTIONS = {"scifact": scifact, "evidence": evidence, "senses": senses}
 
 
 def short_texts(folder: Path) -> list[str]:
-    """181,099 short documents: WordNet's glosses and the one-line descriptions of Debian's packages."""
-    return [row[5] for row in rows(folder, "wordnet_glosses.tsv.gz")] + [
-        row[7] for row in rows(folder, "debian_packages.tsv.gz")
+    """181,099 short documents: WordNet's words with their glosses, and the descriptions of Debian's packages."""
+    return [f"{row[4]}: {row[5]}" for row in rows(folder, "wordnet_glosses.tsv.gz")] + [
+        f"{row[7]} {row[8]}" for row in rows(folder, "debian_packages.tsv.gz")
     ]

@@ -11,8 +11,8 @@ from measure import MeasureError, Pgbench, cpu_wait_seconds, cpu_wait_share, lea
 
 SCHEMA = "speed"
 QUERIES = 1000
-# How many of the most frequent words count as common.
-COMMON = 20
+# A word is common that is in more than this share of the documents.
+COMMON = 0.02
 ENGINES = ("gin", "bm25")
 SEARCH = {
     "gin": "SELECT id FROM {schema}.gin_docs, (SELECT any_word FROM {schema}.queries WHERE id = {number}) AS q"
@@ -27,7 +27,7 @@ def questions(texts: list[str], stop_words: set[str]) -> list[str]:
     dice = random.Random(7)
     documents = [[w for w in dict.fromkeys(re.findall(r"[a-z]{2,}", text.lower())) if w not in stop_words] for text in texts]
     counts = Counter(word for document in documents for word in document)
-    common = {word for word, _ in counts.most_common(COMMON)}
+    common = {word for word, count in counts.items() if count > COMMON * len(texts)}
     found = []
     while len(found) < QUERIES:
         document = dice.choice(documents)
