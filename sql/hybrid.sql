@@ -332,6 +332,9 @@ DECLARE
 BEGIN
     IF relation IS NULL THEN
         RAISE EXCEPTION 'relation must not be null' USING ERRCODE = 'null_value_not_allowed';
+    ELSIF (SELECT relkind NOT IN ('r', 'p', 'm') FROM pg_class WHERE oid = relation) THEN
+        RAISE EXCEPTION '% is not a table or materialized view', relation
+            USING ERRCODE = 'wrong_object_type', HINT = 'Only these have indexes; join what was found with the view.';
     ELSIF query_text IS NULL AND query_vector IS NULL THEN
         RAISE EXCEPTION 'query_text and query_vector are both null' USING ERRCODE = 'null_value_not_allowed';
     ELSIF k IS NULL OR k < 1 THEN

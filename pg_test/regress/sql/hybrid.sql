@@ -258,6 +258,7 @@ FROM unnest(ARRAY['NULL, NULL', '''x'', k => 0', '''x'', k => NULL', '''x'', can
     '''x'', weights => ''{1,-1}''', '''x'', weights => ''{0,0}''', '''x'', weights => ''{1,NULL}''', '''x'', weights => NULL', '''x'', rrf_k => -1', '''x'', rrf_k => NULL',
     '''x'', filter_sql => ''no_such''', '''x'', filter_sql => ''true; DROP TABLE docs''']) AS arguments;
 SELECT outcome('SELECT lean.hybrid_search(NULL::regclass, ''x'')');
+SELECT outcome('SELECT lean.hybrid_search(''measured'', ''x'')');
 
 SELECT p.oid::regprocedure FROM pg_proc AS p WHERE pronamespace = 'lean'::regnamespace AND obj_description(p.oid, 'pg_proc') IS NULL;
 SET client_min_messages = error;
