@@ -15,3 +15,4 @@ SELECT lean.write_features('rides_by_zone@2', '[{"driver": 1, "zone": "n", "even
 SELECT lean.write_features('rides_by_zone@2', '{"driver": 1, "zone": "n", "event_timestamp": "2026-01-02Z", "fare": 3.5}');
 SELECT * FROM lean.materialize_incremental('drivers');
 CREATE TABLE stops AS SELECT driver::bigint, 'n' AS zone, timestamptz '2026-01-03Z' AS event_timestamp FROM generate_series(1, 4) AS driver;
+SELECT feature FROM lean.set_baseline('rides_by_zone@2', "to" => '2026-02-01Z');

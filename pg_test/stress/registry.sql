@@ -16,3 +16,4 @@ SELECT lean.set_alias('dumped', 'champion', 1, 'first'), lean.set_alias('dumped'
 SELECT lean.log_evaluation('dumped', 1, 'auc', 0.5, 'data');
 SELECT lean.delete_model('gone');
 SELECT lean.create_roles();
+SELECT lean.train_pq('dumped', 'SELECT ARRAY[i % 7, i % 5, i % 3, i]::real[]::vector FROM generate_series(1, 100) AS i', m => 2, nbits => 4);

@@ -5,7 +5,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/env.sh"
 use_server "$PG_CONFIG"
 export STRESS_ROUNDS=${STRESS_ROUNDS:-2}
 scripts=("$@")
-[ ${#scripts[@]} -gt 0 ] || scripts=(crash standby concurrent_build low_memory wal_consistency upgrade features models)
+[ ${#scripts[@]} -gt 0 ] || scripts=(crash standby concurrent_build low_memory wal_consistency upgrade features experiments models)
 
 status=0
 for script in "${scripts[@]}"; do

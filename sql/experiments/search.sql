@@ -107,6 +107,36 @@ END
 $$;
 COMMENT ON FUNCTION lean.run_condition(text, text, text, text[], boolean, text) IS 'internal: a condition of a filter for runs, in SQL';
 
+-- Statistics know the values of all metrics together, and not how many runs of an experiment reach a value of one of them,
+-- but the index has them at hand.
+CREATE FUNCTION lean.rare_runs(experiment_id bigint, filter text) RETURNS bigint[]
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    few CONSTANT integer := 2000;
+    part record;
+    reached bigint[];
+    rarest bigint[];
+BEGIN
+    IF EXISTS (SELECT FROM lean.parse_run_filter(filter) AS f WHERE f.word IN ('OR', 'NOT')) THEN
+        RETURN NULL;
+    END IF;
+    FOR part IN
+        SELECT k.key_no, lean.run_condition(f.field, f.name, f.operator, f.operands, f."numeric", ordered => f.name) AS condition
+            FROM lean.parse_run_filter(filter) AS f JOIN lean.metric_key AS k ON k.key = f.name
+            WHERE f.field = 'metric' AND f.operator IN ('=', '<', '<=', '>', '>=')
+    LOOP
+        EXECUTE format('SELECT ARRAY(SELECT o1.run_no FROM lean.run_metric AS o1 WHERE o1.experiment_id = $1 AND o1.key_no = $2 AND %s LIMIT %s)',
+            part.condition, few) INTO reached USING experiment_id, part.key_no;
+        IF cardinality(reached) < least(few, cardinality(rarest)) THEN
+            rarest := reached;
+        END IF;
+    END LOOP;
+    RETURN rarest;
+END
+$$;
+COMMENT ON FUNCTION lean.rare_runs(bigint, text) IS
+    'internal: of the conditions on metrics that all have to hold the runs that the rarest leaves, if these are few; null otherwise';
+
 CREATE FUNCTION lean.search_runs(
     experiment text DEFAULT NULL, filter text DEFAULT '', order_by text DEFAULT '', max_results bigint DEFAULT 1000, "offset" bigint DEFAULT 0
 ) RETURNS SETOF lean.run_summary
@@ -122,6 +152,7 @@ DECLARE
     conditions text;
     conditions_of_head text;
     required boolean;
+    candidates bigint[];
     joins text;
     orders text;
     statement text := 'SELECT ARRAY(SELECT r.run_no FROM %s%s WHERE %s AND r.deleted_at IS NULL AND (%s) ORDER BY %s LIMIT $1)';
@@ -131,7 +162,7 @@ BEGIN
         WHERE o.field = 'metric' AND o.n = 1;
     SELECT string_agg(coalesce(f.word, lean.run_condition(f.field, f.name, f.operator, f.operands, f."numeric")), ' ' ORDER BY f.n),
         string_agg(coalesce(f.word, lean.run_condition(f.field, f.name, f.operator, f.operands, f."numeric", head.name)), ' ' ORDER BY f.n),
-        -- Whether runs without a number in the leading metric cannot be among those that are found.
+        -- Whether all that is found has a number in the leading metric.
         bool_or(f.field = 'metric' AND f.name = head.name AND f.operator IN ('<', '<=', '>', '>=')) AND NOT bool_or(coalesce(f.word IN ('OR', 'NOT'), false))
         INTO conditions, conditions_of_head, required
         FROM lean.parse_run_filter(coalesce(filter, '')) WITH ORDINALITY AS f (word, field, name, operator, operands, "numeric", n);
@@ -149,17 +180,20 @@ BEGIN
         FROM lean.parse_run_order(coalesce(order_by, '')) WITH ORDINALITY AS o (field, name, descending, n)
         WHERE o.n > 1 OR head.name IS NULL;
     orders := coalesce(orders, '') || 'r.started_at DESC, r.run_no DESC';
+    candidates := CASE WHEN own IS NOT NULL THEN lean.rare_runs(own, filter) END;
+    found_in := found_in || CASE WHEN candidates IS NOT NULL THEN ' AND r.run_no = ANY ($2)' ELSE '' END;
     -- In the order of a metric come first the runs that have it, as its index has them, and then the others.
     IF head.name IS NOT NULL THEN
         EXECUTE format(statement, 'lean.run_metric AS o1 JOIN lean.run AS r USING (run_no)', joins,
                 format('o1.key_no = %s AND o1.value <> ''NaN''%s AND %s', head.key_no, ' AND o1.experiment_id = ' || own, found_in),
                 coalesce(conditions_of_head, 'true'), CASE WHEN head.descending THEN 'o1.value DESC, ' ELSE 'o1.value, ' END || orders)
-            INTO found USING wanted;
+            INTO found USING wanted, candidates;
         found_in := found_in || format(' AND NOT EXISTS (SELECT FROM lean.run_metric AS o1 WHERE o1.run_no = r.run_no AND o1.key_no = %s AND o1.value <> ''NaN'')',
             head.key_no);
     END IF;
     IF head.name IS NULL OR NOT coalesce(required, false) AND (wanted > cardinality(found)) IS NOT FALSE THEN
-        EXECUTE format(statement, 'lean.run AS r', joins, found_in, coalesce(conditions, 'true'), orders) INTO more USING wanted - cardinality(found);
+        EXECUTE format(statement, 'lean.run AS r', joins, found_in, coalesce(conditions, 'true'), orders)
+            INTO more USING wanted - cardinality(found), candidates;
     END IF;
     RETURN QUERY SELECT s.* FROM unnest(found || more) WITH ORDINALITY AS x (run_no, n) JOIN lean.run_summary AS s USING (run_no)
         WHERE x.n > coalesce("offset", 0) ORDER BY x.n;
