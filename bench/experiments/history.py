@@ -19,7 +19,8 @@ PARAMS = """jsonb_build_object('model', (ARRAY['linear', 'tree', 'forest', 'boos
     'learning_rate', (ARRAY['0.3', '0.1', '0.03', '0.01'])[1 + n / 4 % 4], 'optimizer', (ARRAY['sgd', 'adam'])[1 + n / 16 % 2], 'seed', n)"""
 TAGS = "jsonb_build_object('team', (ARRAY['growth', 'risk', 'search', 'ads', 'ops'])[1 + n % 5], 'note', 'run ' || n)"
 KEYS = f"unnest('{{{','.join(METRICS)}}}'::text[]) WITH ORDINALITY AS m (key, k)"
-# One call for each run and kind of thing, as clients would make them; `steps` points of each metric.
+# One call for each run and kind of thing, as clients would make them. Values fall from step to step, so that the first and the
+# last point, which are logged, are all that the latest and the best follow from; those between go to the history in one go.
 LOAD = f"""
 CREATE FUNCTION load_runs(first integer, last integer, steps integer) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
@@ -31,9 +32,14 @@ BEGIN
         PERFORM lean.log_batch(run, (
             SELECT jsonb_agg(jsonb_build_object('key', m.key, 'value', {VALUE} + (steps - s) / 1000.0, 'step', s,
                 'at', to_timestamp({STARTED} + s)))
-            FROM {KEYS}, generate_series(1, steps) AS s));
+            FROM {KEYS}, unnest(ARRAY[1, steps]) AS s));
         PERFORM lean.end_run(run, ended_at => to_timestamp({STARTED} + steps));
     END LOOP;
+    INSERT INTO lean.metric (run_no, key_no, step, at, value)
+        SELECT r.run_no, x.key_no, s, to_timestamp({STARTED} + s), {VALUE} + (steps - s) / 1000.0
+        FROM generate_series(first, last) AS n JOIN lean.run AS r ON r.run_id = {RUN_ID}::uuid,
+            {KEYS} JOIN lean.metric_key AS x USING (key), generate_series(2, steps - 1) AS s
+        ORDER BY 1, 2, 3;
 END
 $$"""
 # Runs in one transaction of the load.

@@ -3,6 +3,7 @@
 from measure import MeasureError
 from peers import DATABASE, MLFLOW_DATABASE, OURS
 from history import EXPERIMENT, finish, load_mlflow, load_ours
+from processor import used
 from timing import in_turns
 from writes import START_MS
 
@@ -45,7 +46,7 @@ def sizes(connection, runs: int, points: int, seconds: float) -> dict:
     return {"runs": runs, "points": points, "seconds": seconds, "bytes": found}
 
 
-def run(server, address, engines: list[str], options, say) -> dict:
+def run(server, address, engines: list[str], roots: dict[str, list[int]], options, say) -> dict:
     """Loads, compares, measures."""
     peers = {engine: address.open(engine) for engine in engines}
     others = [engine for engine in engines if engine != OURS]
@@ -57,9 +58,10 @@ def run(server, address, engines: list[str], options, say) -> dict:
         finish(server, MLFLOW_DATABASE)
     compare(peers)
     results = []
+    cpu = {engine: used(roots[engine]) for engine in engines}
 
     def measure(what: str, calls: dict) -> None:
-        found = in_turns(calls, {engine: [None] for engine in calls}, options.seconds, options.rounds)
+        found = in_turns(calls, {engine: [None] for engine in calls}, options.seconds, options.rounds, cpu)
         for engine, figures in found.items():
             say(f"looking, {what}: {engine}: {figures['p50_ms']:.2f} ms")
             results.append({"what": what, "engine": engine, **figures})

@@ -143,7 +143,7 @@ def main() -> int:
         if "logging" in options.parts:
             content["results"]["logging"] = writes.run(address, engines, roots, options, say)
         if "looking" in options.parts:
-            content["results"] |= reads.run(server, address, engines, options, say)
+            content["results"] |= reads.run(server, address, engines, roots, options, say)
     except (ServerError, MeasureError) as error:
         print(f"bench: {error}", file=sys.stderr)
         code = 1

@@ -5,7 +5,7 @@ import threading
 import time
 
 from measure import MeasureError, cpu_wait_seconds, cpu_wait_share
-from processor import tree_seconds
+from processor import tree_seconds, used
 from timing import calls
 
 # What a batch of MLflow's may hold.
@@ -93,7 +93,12 @@ def run(address, engines: list[str], roots: dict[str, list[int]], options, say) 
         peer = address.open(engine)
         run = peer.start(EXPERIMENT)
         singles = [("loss", 1 / (n + 1), n, START_MS + n) for n in range(100_000)]
-        found = calls(lambda point, peer=peer, run=run: peer.log_one(run, point), singles, options.seconds)
+        found = calls(
+            lambda point, peer=peer, run=run: peer.log_one(run, point),
+            singles,
+            options.seconds,
+            cpu=used(roots[engine]),
+        )
         results.append({"what": "one point", "engine": engine, "clients": 1, **found})
         say(f"logging one point: {engine}: {found['p50_ms']:.2f} ms")
     return results

@@ -3,7 +3,7 @@
 CREATE VIEW lean.run_summary AS
     SELECT r.run_id, e.project, e.name AS experiment, r.name, r.status, r.started_at, r.ended_at,
         (SELECT jsonb_object_agg(p.key, p.value) FROM lean.run_param AS p WHERE p.run_no = r.run_no) AS params,
-        (SELECT jsonb_object_agg(k.key, m.value) FROM lean.run_metric AS m JOIN lean.metric_key AS k USING (key_no)
+        (SELECT jsonb_object_agg((SELECT k.key FROM lean.metric_key AS k WHERE k.key_no = m.key_no), m.value) FROM lean.run_metric AS m
          WHERE m.run_no = r.run_no) AS metrics,
         r.tags, r.git_commit, r.git_branch, r.language, r.language_version, r.framework, r.framework_version, r.user_name,
         r.model_path, (SELECT p.run_id FROM lean.run AS p WHERE p.run_no = r.parent_run_no) AS parent_run, r.run_no
