@@ -408,7 +408,7 @@ CREATE FUNCTION lean.hybrid_run(statement text, candidates integer, search_path 
     LANGUAGE plpgsql STABLE ROWS 10
     SET search_path = pg_catalog, pg_temp
     SET hnsw.ef_search = 40
-    SET hnsw.iterative_scan = relaxed_order SET hnsw.max_scan_tuples = 2147483647
+    SET hnsw.iterative_scan = relaxed_order SET hnsw.max_scan_tuples = 2147483647 SET hnsw.scan_mem_multiplier = 100
     SET ivf.iterative_scan = relaxed_order
     SET ivfflat.iterative_scan = relaxed_order SET ivfflat.max_probes = 32768 AS $$
 BEGIN
