@@ -30,7 +30,7 @@ test-all: setup ## the suites on every PostgreSQL that can be had: 15, 16 and 18
 	@scripts/test_all.sh
 
 test-clients: setup ## client libraries alone, with LangChain, which `make test` leaves out for its size
-	@SUITES="clients feast langchain" scripts/test.sh
+	@SUITES="clients feast mlflow langchain" scripts/test.sh
 
 check: setup ## formatting, lints and the tests that need no server
 	@SUITES="lint core" scripts/test.sh

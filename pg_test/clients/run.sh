@@ -2,17 +2,19 @@
 # Runs unmodified client libraries against a throwaway server in which CREATE EXTENSION vector gives
 # leanstack. PG_CONFIG names a server with leanstack and the stand-in installed. `run.sh langchain` runs
 # LangChain's tests instead of the others: it brings much along, and another pgvector-python. `run.sh feast`
-# runs Feast's, which brings half a gigabyte along.
+# runs Feast's, which brings half a gigabyte along, and `run.sh mlflow` MLflow's.
 source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/env.sh"
 source "$ROOT/scripts/cluster.sh"
 use_server "$PG_CONFIG"
 here="$ROOT/pg_test/clients"
 
 case "${1:-}" in
-  "") set=clients requirements="$here/requirements.txt" tests=("$here" --ignore "$here/test_langchain.py" --ignore "$here/test_feast.py") ;;
+  "") set=clients requirements="$here/requirements.txt" tests=("$here" --ignore "$here/test_langchain.py" --ignore "$here/test_feast.py"
+    --ignore "$here/test_mlflow.py") ;;
   langchain) set=langchain requirements="$here/requirements-langchain.txt" tests=("$here/test_langchain.py") ;;
   feast) set=feast requirements="$here/requirements-feast.txt" tests=("$here/test_feast.py") ;;
-  *) die "run.sh knows 'langchain', 'feast' and nothing, not '$1'" ;;
+  mlflow) set=mlflow requirements="$here/requirements-mlflow.txt" tests=("$here/test_mlflow.py") ;;
+  *) die "run.sh knows 'langchain', 'feast', 'mlflow' and nothing, not '$1'" ;;
 esac
 
 venv="$ROOT/target/$set-venv"

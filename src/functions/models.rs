@@ -1,5 +1,5 @@
-//! Models, their evaluation and lineage, and the governance of all that is tracked: tables and PL/pgSQL in
-//! `sql/experiments`, after those of runs.
+//! Models, their evaluation and lineage, the governance of all that is tracked, and what is imported from elsewhere: tables
+//! and PL/pgSQL in `sql/experiments`, after those of runs.
 
 use pgrx::prelude::*;
 
@@ -22,4 +22,14 @@ extension_sql_file!(
     "../../sql/experiments/governance.sql",
     name = "governance",
     requires = ["model_lineage"]
+);
+extension_sql_file!(
+    "../../sql/experiments/import.sql",
+    name = "run_import",
+    requires = ["governance"]
+);
+extension_sql_file!(
+    "../../sql/experiments/import_models.sql",
+    name = "model_import",
+    requires = ["run_import"]
 );
