@@ -1,4 +1,4 @@
-"""MLflow from PyPI, unmodified, writes its tables into a schema; imported, they say what MLflow's client reads from them."""
+"""MLflow from PyPI, unmodified, writes its tables into a schema; imported, they say what its client reads from them."""
 
 import os
 from uuid import UUID
@@ -46,11 +46,13 @@ def client(db, mlflow):
     revision = db.execute("SELECT version_num FROM mlflow.alembic_version").fetchone()["version_num"]
     tables = db.execute(
         "SELECT string_agg(oid::regclass::text, ', ') AS names FROM pg_class"
-        " WHERE relnamespace = 'mlflow'::regnamespace AND relkind = 'r' AND relname NOT IN ('alembic_version', 'workspaces')"
+        " WHERE relnamespace = 'mlflow'::regnamespace AND relkind = 'r'"
+        " AND relname NOT IN ('alembic_version', 'workspaces')"
     ).fetchone()["names"]
     db.execute(f"TRUNCATE {tables} RESTART IDENTITY")
     db.execute(
-        "INSERT INTO mlflow.experiments (experiment_id, name, lifecycle_stage, creation_time) VALUES (0, 'Default', 'active', 0)"
+        "INSERT INTO mlflow.experiments (experiment_id, name, lifecycle_stage, creation_time)"
+        " VALUES (0, 'Default', 'active', 0)"
     )
     yield mlflow
     db.execute("UPDATE mlflow.alembic_version SET version_num = %s", [revision])
@@ -161,8 +163,10 @@ def ours(db):
     listed = {str(r["run_id"]) for r in db.execute("SELECT run_id FROM lean.run_summary").fetchall()}
     for r in db.execute(
         "SELECT r.*, e.name AS experiment, p.run_id AS parent, a.uri,"
-        " (SELECT coalesce(jsonb_object_agg(key, value), '{}') FROM lean.run_param AS x WHERE x.run_no = r.run_no) AS params"
-        " FROM lean.run AS r JOIN lean.experiment AS e USING (experiment_id) LEFT JOIN lean.run AS p ON p.run_no = r.parent_run_no"
+        " (SELECT coalesce(jsonb_object_agg(key, value), '{}') FROM lean.run_param AS x"
+        " WHERE x.run_no = r.run_no) AS params"
+        " FROM lean.run AS r JOIN lean.experiment AS e USING (experiment_id)"
+        " LEFT JOIN lean.run AS p ON p.run_no = r.parent_run_no"
         " LEFT JOIN lean.run_artifact AS a ON a.run_no = r.run_no AND a.name = 'artifacts'"
     ).fetchall():
         run = str(r["run_id"])
@@ -185,7 +189,8 @@ def ours(db):
                 db.execute("SELECT * FROM lean.metric_history(%s, %s)", [run, m["key"]]).fetchall()
                 if run in listed
                 else db.execute(
-                    "SELECT step, at, value FROM lean.metric JOIN lean.metric_key USING (key_no) WHERE run_no = %s AND key = %s",
+                    "SELECT step, at, value FROM lean.metric JOIN lean.metric_key USING (key_no)"
+                    " WHERE run_no = %s AND key = %s",
                     [r["run_no"], m["key"]],
                 ).fetchall()
             )
@@ -193,7 +198,8 @@ def ours(db):
         inputs[run] = sorted(
             (d["name"], d["digest"], d["context"])
             for d in db.execute(
-                "SELECT d.name, d.digest, x.context FROM lean.run_dataset AS x JOIN lean.dataset AS d USING (dataset_id) WHERE run_no = %s",
+                "SELECT d.name, d.digest, x.context FROM lean.run_dataset AS x JOIN lean.dataset AS d"
+                " USING (dataset_id) WHERE run_no = %s",
                 [r["run_no"]],
             )
         )
@@ -304,7 +310,8 @@ def written(client):
 def footprint(db):
     """Every row with the transaction that wrote it last."""
     tables = db.execute(
-        "SELECT oid::regclass::text AS name FROM pg_class WHERE relnamespace = 'lean'::regnamespace AND relkind = 'r' ORDER BY 1"
+        "SELECT oid::regclass::text AS name FROM pg_class WHERE relnamespace = 'lean'::regnamespace"
+        " AND relkind = 'r' ORDER BY 1"
     ).fetchall()
     return {
         t["name"]: sorted(db.execute(f"SELECT xmin::text, ctid::text FROM {t['name']}").fetchall(), key=repr)
@@ -313,7 +320,7 @@ def footprint(db):
 
 
 def test_everything_is_as_mlflow_reads_it(db, client):
-    """Experiments, nested runs, metrics with all their points, params, tags, data, models, versions, aliases, stages."""
+    """Experiments, nested runs, metrics with all points, params, tags, data, models, versions, aliases, stages."""
     made = written(client)
     done = brought(db)
     assert {kind: counts[:2] for kind, counts in done.items()} == {
@@ -339,7 +346,8 @@ def test_everything_is_as_mlflow_reads_it(db, client):
     ).fetchone()
     assert (str(best["run_id"]), best["metric_value"], best["step"]) == (str(UUID(made["child"])), 1 / 300, 299)
     kept = db.execute(
-        "SELECT count(*) FROM lean.run_metric AS x JOIN (SELECT run_no, key_no, min(value) FILTER (WHERE value <> 'NaN') AS low,"
+        "SELECT count(*) FROM lean.run_metric AS x"
+        " JOIN (SELECT run_no, key_no, min(value) FILTER (WHERE value <> 'NaN') AS low,"
         " max(value) FILTER (WHERE value <> 'NaN') AS high FROM lean.metric GROUP BY 1, 2) AS m USING (run_no, key_no)"
         " WHERE (x.min_value, x.max_value) IS DISTINCT FROM (m.low, m.high)"
     ).fetchone()
@@ -426,7 +434,8 @@ def test_changes_come_over(db, client):
     assert db.execute("SELECT uri FROM lean.dataset WHERE name = 'prices'").fetchone()["uri"] == "by hand"
 
     history = db.execute(
-        "SELECT kind, name, version, valid_to IS NULL AS holds, reason, end_reason FROM lean.model_history ORDER BY kind, name, version"
+        "SELECT kind, name, version, valid_to IS NULL AS holds, reason, end_reason FROM lean.model_history"
+        " ORDER BY kind, name, version"
     ).fetchall()
     reason = "import from MLflow, schema mlflow"
     assert [tuple(row.values()) for row in history] == [
@@ -453,7 +462,8 @@ def test_what_was_done_here_stays(db, client):
         """SELECT lean.set_tags(%s, '{"ours": "1"}'), lean.log_metric(%s, 'ours', 1, 0, '2024-01-01')""", [child, child]
     )
     db.execute(
-        "SELECT lean.set_alias('churn', 'champion', 3), lean.set_alias('churn', 'ours', 3), lean.set_stage('churn', 4, 'archived')"
+        "SELECT lean.set_alias('churn', 'champion', 3), lean.set_alias('churn', 'ours', 3),"
+        " lean.set_stage('churn', 4, 'archived')"
     )
     db.execute("SELECT lean.delete_alias('churn', 'challenger')")
     before = footprint(db)
@@ -549,13 +559,16 @@ def test_workspaces(db, client):
         "INSERT INTO mlflow.registered_models (name, description, workspace) VALUES ('churn', 'the second', 'two')"
     )
     db.execute(
-        "INSERT INTO mlflow.model_versions (name, version, current_stage, source, workspace) VALUES ('churn', 3, 'Production', 's3://2', 'two')"
+        "INSERT INTO mlflow.model_versions (name, version, current_stage, source, workspace)"
+        " VALUES ('churn', 3, 'Production', 's3://2', 'two')"
     )
     db.execute(
-        "INSERT INTO mlflow.model_version_tags (name, version, key, value, workspace) VALUES ('churn', 3, 'k', 'v', 'two')"
+        "INSERT INTO mlflow.model_version_tags (name, version, key, value, workspace)"
+        " VALUES ('churn', 3, 'k', 'v', 'two')"
     )
     db.execute(
-        "INSERT INTO mlflow.registered_model_aliases (name, alias, version, workspace) VALUES ('churn', 'champion', 3, 'two')"
+        "INSERT INTO mlflow.registered_model_aliases (name, alias, version, workspace)"
+        " VALUES ('churn', 'champion', 3, 'two')"
     )
     with pytest.raises(psycopg.errors.AmbiguousParameter, match="have 2 workspaces: default, two"):
         brought(db)
@@ -575,7 +588,8 @@ def test_workspaces(db, client):
         ("stages", 1),
     ]
     rows = db.execute(
-        "SELECT m.name, m.description, v.version, v.artifact_uri, v.tags FROM lean.models AS m JOIN lean.model_versions AS v USING (name) ORDER BY 1"
+        "SELECT m.name, m.description, v.version, v.artifact_uri, v.tags FROM lean.models AS m"
+        " JOIN lean.model_versions AS v USING (name) ORDER BY 1"
     )
     assert [tuple(row.values()) for row in rows] == [
         ("churn", "the first", 1, "s3://1", {}),
