@@ -1,7 +1,8 @@
 //! A term of a query in one segment during a search: its blocks with their bounds, and the one that is in memory.
 
 use super::block::BLOCK;
-use super::segment::{Bound, List, Loaded, Segment, Skip, TermEntry};
+use super::loaded::Loaded;
+use super::segment::{Bound, List, Segment, Skip, TermEntry};
 use super::{Fault, Grid, Pages, QueryTerm, Scorer, SearchStats, Summary};
 
 /// So many blocks or documents are looked at one after the other.
@@ -222,9 +223,9 @@ impl Cursor {
         let memory = &mut *self.memory;
         if memory.block != Some(self.block) {
             (memory.block, memory.count, memory.at) = (None, 0, 0);
-            segment.load(&self.blocks, self.block, self.postings, &mut memory.loaded)?;
+            memory.loaded.load(segment, &self.blocks, self.block, self.postings)?;
             (memory.block, memory.scored) = (Some(self.block), false);
-            memory.count = memory.loaded.shape.count();
+            memory.count = memory.loaded.count();
             stats.blocks += 1;
         }
         Ok(())
@@ -238,13 +239,14 @@ impl Cursor {
             return;
         }
         *scored = true;
-        loaded.shape.tfs(&loaded.bytes, &mut numbers.tfs);
-        loaded.shape.lengths(&loaded.bytes, &mut numbers.lengths);
+        let (shape, bytes) = loaded.block();
+        shape.tfs(bytes, &mut numbers.tfs);
+        shape.lengths(bytes, &mut numbers.lengths);
         let pairs = numbers.tfs.iter().zip(&numbers.lengths);
         for (score, (&tf, &length)) in numbers.scores.iter_mut().zip(pairs) {
             *score = scale.added(self.weight, tf, length);
         }
-        stats.postings += loaded.shape.count() as u64;
+        stats.postings += shape.count() as u64;
     }
 
     /// What a document's posting adds to its score, if it is in the block in memory. Documents that are asked for ascend.
@@ -261,7 +263,7 @@ impl Cursor {
         if self.memory.scored {
             return Some(self.memory.numbers.scores[place]);
         }
-        let Loaded { bytes, shape, .. } = &self.memory.loaded;
+        let (shape, bytes) = self.memory.loaded.block();
         Some(scale.added(self.weight, shape.tf(bytes, place), shape.length(bytes, place)))
     }
 }

@@ -17,6 +17,7 @@ mod block;
 mod check;
 mod cursor;
 mod invert;
+mod loaded;
 mod merge;
 mod pack;
 mod recount;

@@ -25,7 +25,8 @@ pub struct SearchStats {
     pub documents: u64,
 }
 
-/// Shows `top` the documents of a segment that have terms of a query. `entries` is what the dictionary says of each term;
+/// Shows `top` the documents of a segment that have terms of a query, which are given alike for all segments and for the
+/// write buffer, with those that a segment lacks. `entries` is what the dictionary says of each term;
 /// `has_dead` says that some documents may be dead.
 pub fn search<P: Pages>(
     segment: &Segment<P>,

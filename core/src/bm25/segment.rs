@@ -10,7 +10,8 @@
 //! A list of blocks has for each: last document u32, bound, page u32, offset u16. A bound is tf u8, length u16 of the posting
 //! that adds most to a score.
 
-use super::block::{BLOCK, Shape};
+use super::block::BLOCK;
+use super::loaded::Loaded;
 use super::summary::Summary;
 use super::termpage::{NO_PAGE, TermPage};
 use super::varint::Reader;
@@ -183,22 +184,6 @@ impl TermEntry {
     }
 }
 
-/// A block in memory.
-pub struct Loaded {
-    /// Its bytes.
-    pub bytes: Vec<u8>,
-    /// What they mean.
-    pub shape: Shape,
-    /// Its documents.
-    pub docs: [u32; BLOCK],
-}
-
-impl Default for Loaded {
-    fn default() -> Loaded {
-        Loaded { bytes: Vec::new(), shape: Shape::default(), docs: [0; BLOCK] }
-    }
-}
-
 /// A segment that is read.
 pub struct Segment<P: Pages> {
     /// Gives its pages.
@@ -321,10 +306,11 @@ impl<P: Pages> Segment<P> {
         let mut loaded = Loaded::default();
         let (mut tfs, mut lengths) = ([0; BLOCK], [0; BLOCK]);
         for block in 0..skips.len() {
-            self.load(&skips, block, entry.postings, &mut loaded)?;
-            loaded.shape.tfs(&loaded.bytes, &mut tfs);
-            loaded.shape.lengths(&loaded.bytes, &mut lengths);
-            for i in 0..loaded.shape.count() {
+            loaded.load(self, &skips, block, entry.postings)?;
+            let (shape, bytes) = loaded.block();
+            shape.tfs(bytes, &mut tfs);
+            shape.lengths(bytes, &mut lengths);
+            for i in 0..loaded.count() {
                 f(Posting { doc: loaded.docs[i], tf: tfs[i], length: lengths[i] })?;
             }
         }
@@ -362,32 +348,6 @@ impl<P: Pages> Segment<P> {
                 (wanted > 0).then_some(Reader::new(bytes, 0).u32()?)
             })?;
             (page, offset) = (next, 4);
-        }
-        Ok(())
-    }
-
-    /// Reads a block of a list of `postings` and its documents.
-    #[inline]
-    pub(super) fn load(
-        &self,
-        skips: &[Skip],
-        block: usize,
-        postings: u32,
-        loaded: &mut Loaded,
-    ) -> Result<(), Fault> {
-        let Skip { page, offset, last, .. } = skips[block];
-        let count = (postings as usize - block * BLOCK).min(BLOCK);
-        loaded.shape = self.read(page, "block of postings", |bytes| {
-            let bytes = bytes.get(usize::from(offset)..)?;
-            let shape = Shape::of(bytes, count)?;
-            loaded.bytes.clear();
-            loaded.bytes.extend_from_slice(&bytes[..shape.size()]);
-            Some(shape)
-        })?;
-        let base = if block == 0 { 0 } else { skips[block - 1].last + 1 };
-        let ascending = loaded.shape.docs(&loaded.bytes, base, last + 1, &mut loaded.docs);
-        if !ascending || (skips.len() > 1 && loaded.docs[count - 1] != last) {
-            return Err(Fault::Damaged { page, what: "block of postings" });
         }
         Ok(())
     }
