@@ -25,9 +25,9 @@ pub struct SearchStats {
     pub documents: u64,
 }
 
-/// Shows `top` the documents of a segment that have terms of a query, which are given alike for all segments and for the
-/// write buffer, with those that a segment lacks. `entries` is what the dictionary says of each term;
-/// `has_dead` says that some documents may be dead.
+/// Shows `top` the documents of a segment that have terms of a query. The terms are the same for all segments and for the
+/// write buffer, also where a segment lacks some; `entries` is what its dictionary says of each. `has_dead` says that some
+/// documents may be dead.
 pub fn search<P: Pages>(
     segment: &Segment<P>,
     terms: &[QueryTerm],
