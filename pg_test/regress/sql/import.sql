@@ -191,6 +191,19 @@ SET ROLE lean_import_user;
 SELECT kind FROM lean.import_mlflow('ml''flow');
 RESET ROLE;
 
+-- Policies: the project is one's own, or it is not
+CREATE ROLE project_mlflow;
+GRANT lean_writer, project_mlflow TO lean_import_user;
+SELECT lean.secure_projects();
+INSERT INTO "ml'flow".metrics VALUES ('newer', 1, 1, 'no uuid', 1, false);
+SET ROLE lean_import_user;
+SELECT kind, imported, updated FROM lean.import_mlflow('ml''flow') WHERE imported + updated > 0;
+RESET ROLE;
+REVOKE project_mlflow FROM lean_import_user;
+SET ROLE lean_import_user;
+SELECT kind, imported, updated FROM lean.import_mlflow('ml''flow') WHERE imported + updated > 0;
+RESET ROLE;
+
 \c :main
 DROP DATABASE lean_import;
-DROP ROLE lean_import_user, lean_reader, lean_writer;
+DROP ROLE lean_import_user, lean_reader, lean_writer, project_mlflow;
