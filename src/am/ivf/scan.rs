@@ -247,6 +247,14 @@ impl Work {
                 continue;
             };
             let place = match candidate.rest() {
+                Rest::Nothing if self.is_late(candidate.bound) => {
+                    // A bound below the distance does not tell: the row may still be farther than those that were given.
+                    if !self.exact {
+                        let (tid, list) = (candidate.tid(), candidate.list);
+                        self.candidates.add(Candidate::rough(candidate.bound, tid, list));
+                    }
+                    continue;
+                }
                 Rest::Nothing => {
                     // SAFETY: as above.
                     if unsafe { self.is_premature(relation, candidate.bound) } {
@@ -266,7 +274,7 @@ impl Work {
                     let Some(distance) = distance(candidate.tid()) else { continue };
                     let bound =
                         if distance.is_nan() { f32::INFINITY } else { below(distance, false) };
-                    if !self.is_late(bound, || Some(bound)) {
+                    if !self.is_late(bound) {
                         self.candidates.add(Candidate::whole(
                             bound,
                             candidate.tid(),
@@ -282,22 +290,16 @@ impl Work {
             let bound = unsafe { self.refine(relation, candidate.list, place, self.wanted) };
             // What is true of every row, if its pages are another's by now.
             let bound = bound.unwrap_or(self.opened.info.coder.lowest() as f32);
-            let is_late = self.is_late(bound, || {
-                // SAFETY: as above.
-                unsafe { self.refine(relation, candidate.list, place, Wanted::Estimate) }
-            });
             if bound > candidate.bound {
                 self.tightened.0 += f64::from(bound - candidate.bound);
                 self.tightened.1 += 1.0;
             }
-            if !is_late {
-                let (tid, list) = (candidate.tid(), candidate.list);
-                self.candidates.add(if self.coarse {
-                    Candidate::rough(bound, tid, list)
-                } else {
-                    Candidate::whole(bound, tid, list)
-                });
-            }
+            let (tid, list) = (candidate.tid(), candidate.list);
+            self.candidates.add(if self.coarse {
+                Candidate::rough(bound, tid, list)
+            } else {
+                Candidate::whole(bound, tid, list)
+            });
         }
     }
 
@@ -325,10 +327,10 @@ impl Work {
         if margin.is_finite() { margin as f32 } else { 0.0 }
     }
 
-    /// Whether a row comes too late, after farther ones. Its bound alone does not tell: that of a whole code is certain
-    /// and may be lower than the likely ones of first bits, which decided when the row's turn was.
-    fn is_late(&self, bound: f32, estimate: impl FnOnce() -> Option<f32>) -> bool {
-        self.plan.in_order && bound < self.last && estimate().is_some_and(|it| it < self.last)
+    /// Whether the executor may have returned farther rows than this: all up to the greatest bound that it was given. A row
+    /// with such a distance comes too late.
+    fn is_late(&self, bound: f32) -> bool {
+        self.plan.in_order && bound < self.last
     }
 
     /// Reads further lists, `count` if there are so many.
@@ -475,7 +477,6 @@ impl Work {
             let epsilon = if self.plan.whole { f32::INFINITY } else { EPSILON };
             let (found, codes) = (&mut self.candidates, &self.stats.codes);
             let watch = &mut self.watch;
-            let floor = if self.plan.in_order { self.last } else { f32::NEG_INFINITY };
             if let Some(packed) = &layout.packed {
                 let head = Head {
                     kind: Kind::Blocks,
@@ -519,24 +520,20 @@ impl Work {
                     return;
                 }
                 codes.add(scored.is_some().into());
-                let score = |wanted| {
-                    scored.map_or(f64::NEG_INFINITY, |(query, list_query)| {
-                        let code = &item.bytes[layout.row_code_at()..];
-                        coder.score(wanted, query, list_query, &code[..coder.row_bytes()])
-                    })
-                };
-                let bound = below(score(wanted), exact);
+                let score = scored.map_or(f64::NEG_INFINITY, |(query, list_query)| {
+                    let code = &item.bytes[layout.row_code_at()..];
+                    coder.score(wanted, query, list_query, &code[..coder.row_bytes()])
+                });
+                let bound = below(score, exact);
                 if let (Some(watch), Some((query, list_query))) = (watch.as_mut(), scored) {
                     let code = &item.bytes[layout.row_code_at()..][..coder.row_bytes()];
                     watch.row(coder.first_bound(query, list_query, code).unwrap_or(bound));
                 }
-                if bound >= floor || below(score(Wanted::Estimate), true) >= floor {
-                    found.add(if coarse && scored.is_some() {
-                        Candidate::rough(bound, tid, number)
-                    } else {
-                        Candidate::whole(bound, tid, number)
-                    });
-                }
+                found.add(if coarse && scored.is_some() {
+                    Candidate::rough(bound, tid, number)
+                } else {
+                    Candidate::whole(bound, tid, number)
+                });
             })?;
             let query = match list_query {
                 Some(query) if !is_about => OnceCell::from(query),
