@@ -456,6 +456,58 @@ RESET ivfflat.max_probes;
 RESET ivfflat.iterative_scan;
 DROP TABLE t;
 
+-- No combination of settings is an error, whatever the index, nor when the table is empty.
+CREATE TABLE t (id int, v vector(40));
+CREATE TABLE u (v vector(40));
+INSERT INTO t SELECT i, elements(i, 40)::vector FROM generate_series(1, 600) i;
+DO $$
+DECLARE
+	am text;
+	options text;
+	tab text;
+	setting text[];
+	line text;
+	planned int := 0;
+	found int;
+BEGIN
+	PERFORM set_config('client_min_messages', 'warning', true);
+	FOR am, options IN VALUES ('ivf', 'quantization = rabitq'), ('ivf', 'bits = 2'), ('ivf', 'quantization = pq'), ('ivf', 'quantization = sq8'),
+		('ivf', 'rerank = off'), ('ivf', 'quantization = none'), ('ivf', 'lists = 1'), ('ivfflat', 'lists = 8') LOOP
+		FOREACH tab IN ARRAY ARRAY['t', 'u'] LOOP
+			EXECUTE format('CREATE INDEX %I ON %I USING %s (v vector_l2_ops) WITH (%s)', tab || '_v_idx', tab, am, options);
+			FOR setting IN SELECT ARRAY[p, r, i, CASE p WHEN '0' THEN '1' ELSE p END, CASE r WHEN '1' THEN 'relaxed_order' ELSE 'off' END, m]
+				FROM unnest(ARRAY['0', '1', '32768']) p, unnest(ARRAY['0.5', '0.95', '1']) r, unnest(ARRAY['off', 'strict_order', 'relaxed_order']) i,
+				unnest(ARRAY['1', '32768']) m LOOP
+				PERFORM set_config('ivf.probes', setting[1], true), set_config('ivf.recall_target', setting[2], true),
+					set_config('ivf.iterative_scan', setting[3], true), set_config('ivfflat.probes', setting[4], true),
+					set_config('ivfflat.iterative_scan', setting[5], true), set_config('ivfflat.max_probes', setting[6], true);
+				FOR line IN EXECUTE format('EXPLAIN (COSTS OFF) SELECT * FROM %I ORDER BY v <-> array_fill(1, ARRAY[40])::vector LIMIT 3', tab) LOOP
+					planned := planned + (line ~ 'Index Scan using')::int;
+				END LOOP;
+				EXECUTE format('SELECT count(*) FROM (SELECT * FROM %I ORDER BY v <-> array_fill(1, ARRAY[40])::vector LIMIT 3) s', tab) INTO found;
+				IF found <> (tab = 't')::int * 3 THEN
+					RAISE '% rows of % with %, %', found, tab, options, setting;
+				END IF;
+			END LOOP;
+			EXECUTE format('DROP INDEX %I', tab || '_v_idx');
+		END LOOP;
+	END LOOP;
+	IF planned <> 8 * 2 * 54 THEN
+		RAISE '% scans of an index', planned;
+	END IF;
+END
+$$;
+-- What index_info says, and the phases of a build as progress names them.
+CREATE INDEX t_v_idx ON t USING ivf (v vector_l2_ops) WITH (lists = 4);
+INSERT INTO t SELECT i, elements(i, 40)::vector FROM generate_series(601, 2000) i;
+DELETE FROM t WHERE id % 10 = 0;
+SELECT property, regexp_replace(value, '\d+', 'N', 'g') AS value FROM lean.index_info('t_v_idx');
+VACUUM t;
+SELECT property, regexp_replace(value, '\d+', 'N', 'g') AS value FROM lean.index_info('t_v_idx') WHERE property IN ('dead rows', 'rebuild', 'lists that were split');
+SELECT amname, string_agg(pg_indexam_progress_phasename(oid, phase), ', ' ORDER BY phase) AS phases FROM pg_am, generate_series(1, 9) phase
+	WHERE amname IN ('ivf', 'ivfflat') GROUP BY amname ORDER BY amname COLLATE "C";
+DROP TABLE t, u;
+
 -- Plans: the index for the nearest few, a plain scan for a selective filter, all rows, or no order.
 RESET enable_seqscan;
 CREATE TABLE t (id int, v vector(40), filter int);
