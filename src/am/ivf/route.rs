@@ -23,6 +23,8 @@ const ALL: usize = 1024;
 const LEAST_SHARE: usize = 4;
 /// So many times the lists asked for are looked at.
 const TIMES: usize = 6;
+/// When these are too few, so large a part more is looked at at once: after each look, what is left is put in order anew.
+const MORE: usize = 4;
 
 /// A list and how far its centroid is; see [`Coder::to_centroid`] for the unit.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -123,7 +125,10 @@ impl Router {
     /// As for [`Router::next`].
     pub unsafe fn peek(&mut self, relation: pg_sys::Relation, opened: &Opened) -> Option<Near> {
         let least = if self.lists <= ALL { self.lists } else { self.lists / LEAST_SHARE };
-        let wanted = (TIMES * (self.given + 1)).max(least);
+        let mut wanted = (TIMES * (self.given + 1)).max(least);
+        if 0 < self.seen && self.seen < wanted {
+            wanted += wanted / MORE;
+        }
         while self.seen < wanted || (self.near.is_empty() && self.rest.is_empty()) {
             let Some((_, group, block)) = self.groups.pop() else { break };
             self.rest.append(&mut self.near);
