@@ -350,10 +350,11 @@ pub fn extent(
     let (x0, x1) = (place(TARGETS[from]), place(TARGETS[to]));
     let (y0, y1) = (f64::from(calibration[from]).ln(), f64::from(calibration[to]).ln());
     let here = (y0 + (y1 - y0) * (x - x0) / (x1 - x0)).exp();
-    // With more lists than then, the lists that a query needs grow like their square root where they are few; who had to
+    // With more lists than then, a query needs more of them. What was near each other went to one list then and is cut into
+    // several now: on texts and descriptors it took the square root of as many, on patches nearly as many; and who had to
     // read all has to read all still.
     let then = then.max(1) as f64;
-    let exponent = 0.5 + 0.5 * (here / then).min(1.0);
+    let exponent = 0.7 + 0.3 * (here / then).min(1.0);
     let grown = (lists as f64 / then).max(1.0).powf(exponent);
     // What rounding adds is not a list more.
     let number = ((here * grown - 1e-6).ceil() as usize).clamp(1, lists);
@@ -380,15 +381,15 @@ mod tests {
         }
         assert!(fixed(100, 100, 0.97) > 10);
         assert!(fixed(100, 100, 0.999) > 50);
-        assert_eq!(fixed(100, 400, 0.7), 5);
-        assert_eq!(fixed(100, 400, 0.95), 22);
+        assert_eq!(fixed(100, 400, 0.7), 6);
+        assert_eq!(fixed(100, 400, 0.95), 28);
         assert_eq!(fixed(50, 200, 0.995), 200);
         assert_eq!(fixed(100, 100, 1.0), 100);
         assert_eq!(extent((Stop::Fixed, &[0.0; 8]), 0, 1, 0.9).most, 1);
         let patient = |lists, target| extent((Stop::Patience, &calibration), 100, lists, target);
         assert_eq!(patient(100, 0.95), Extent { most: 10, patience: Some(3) });
         assert_eq!(patient(100, 0.99), Extent { most: 30, patience: Some(8) });
-        assert_eq!(patient(400, 0.95), Extent { most: 22, patience: Some(6) });
+        assert_eq!(patient(400, 0.95), Extent { most: 28, patience: Some(7) });
         assert_eq!(patient(100, 1.0), Extent::fixed(100));
         assert_eq!(extent((Stop::Patience, &[0.0; 8]), 0, 100, 0.95).patience, None);
     }
