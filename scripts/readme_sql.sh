@@ -2,7 +2,7 @@
 # Runs every ```sql block of the documents below, in order, each document in a database of its own: what they show works.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 source "$ROOT/scripts/cluster.sh"
-DOCUMENTS=(README.md docs/search.md docs/features.md docs/drift.md docs/experiments.md docs/models.md)
+DOCUMENTS=(README.md docs/keywords.md docs/search.md docs/features.md docs/drift.md docs/experiments.md docs/models.md)
 use_server "$PG_CONFIG"
 cluster_room readme
 cluster_init "$CLUSTER_ROOM/data" fsync=off

@@ -123,10 +123,10 @@ CREATE OPERATOR CLASS bit_jaccard_ops FOR TYPE bit USING hnsw AS
 COMMENT ON OPERATOR CLASS bit_jaccard_ops USING hnsw IS 'Jaccard distance, <%>';
 
 COMMENT ON FUNCTION lean.index_check(regclass) IS
-    'verifies an hnsw, ivf or ivfflat index against itself and its table; each check is a row, ok when nothing is wrong';
+    'verifies an hnsw, ivf, ivfflat or bm25 index against itself and its table; each check is a row, ok when nothing is wrong';
 
 COMMENT ON FUNCTION lean.index_info(regclass) IS
-    'describes an hnsw, ivf or ivfflat index: what it holds, how large it is, and whether building it again is advised';
+    'describes an hnsw, ivf, ivfflat or bm25 index: what it holds, how large it is, and whether building it again is advised';
 
 CREATE FUNCTION lean.last_scan()
     RETURNS TABLE (
@@ -134,4 +134,4 @@ CREATE FUNCTION lean.last_scan()
         lists bigint, nodes bigint, codes bigint, whole_codes bigint, rows bigint, exact_distances bigint, grew boolean)
     LANGUAGE c VOLATILE PARALLEL RESTRICTED ROWS 1 AS 'MODULE_PATHNAME', 'last_scan_wrapper';
 COMMENT ON FUNCTION lean.last_scan() IS
-    'what the last scan of an hnsw, ivf or ivfflat index in this session did: pages and lists or nodes read, codes compared, rows given';
+    'what the last scan of an hnsw, ivf, ivfflat or bm25 index in this session did: pages and lists or nodes read, codes compared or documents scored, rows given';
