@@ -74,7 +74,7 @@ CREATE OPERATOR CLASS text_array_bm25_ops DEFAULT FOR TYPE text[] USING bm25 AS
 COMMENT ON OPERATOR CLASS text_array_bm25_ops USING bm25 IS 'documents of several texts, each with a weight';
 
 CREATE FUNCTION lean.bm25_score(index regclass, document text, query text) RETURNS double precision
-    LANGUAGE sql STABLE STRICT PARALLEL SAFE COST 2000
+    LANGUAGE sql STABLE PARALLEL SAFE COST 2000
     RETURN - (document OPERATOR(@extschema@.<@>) @extschema@.to_bm25query(query, index));
 COMMENT ON FUNCTION lean.bm25_score(regclass, text, text) IS
     'BM25 score of any text as a document among those of an index; 0 without a word of the query';

@@ -1,6 +1,7 @@
 //! What every vacuum of an index does: ask which rows are dead, rest, count, and wait for insertions under way.
 
 use pgrx::pg_sys;
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
 
 use super::heap;
@@ -63,8 +64,10 @@ pub unsafe fn dead_rows(
 ) -> impl Fn(Tid) -> bool {
     move |tid| {
         let mut pointer = heap::item_pointer(tid);
-        // SAFETY: as the caller promises.
-        callback.is_some_and(|callback| unsafe { callback(&raw mut pointer, state) })
+        // SAFETY: as the caller promises. That of a concurrent build may raise an error: it writes to disk.
+        callback.is_some_and(|callback| unsafe {
+            pg_guard_ffi_boundary(|| callback(&raw mut pointer, state))
+        })
     }
 }
 

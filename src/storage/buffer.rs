@@ -144,7 +144,7 @@ impl WriteGuard {
     /// `relation` is open and locked. The new page's lock is waited for, but nobody else can know the page.
     pub unsafe fn extend(relation: pg_sys::Relation, fork: pg_sys::ForkNumber::Type) -> WriteGuard {
         // SAFETY: as the caller promises; the extension lock is held only for the extension itself.
-        unsafe {
+        let guard = unsafe {
             let local = (*(*relation).rd_rel).relpersistence == pg_sys::RELPERSISTENCE_TEMP as i8;
             if !local {
                 pg_sys::LockRelationForExtension(relation, pg_sys::ExclusiveLock as i32);
@@ -161,7 +161,14 @@ impl WriteGuard {
                 pg_sys::UnlockRelationForExtension(relation, pg_sys::ExclusiveLock as i32);
             }
             WriteGuard { buffer, block: pg_sys::BufferGetBlockNumber(buffer) }
+        };
+        // The page was there before it was locked: after a crash the free space map may have led somebody to it.
+        if guard.page().iter().any(|&byte| byte != 0) {
+            drop(guard);
+            // SAFETY: as the caller promises.
+            return unsafe { WriteGuard::extend(relation, fork) };
         }
+        guard
     }
 
     /// The page as it is, without the changes of an uncommitted [`super::WalTxn`].

@@ -135,10 +135,11 @@ impl Inverter {
             out.write_all(&head)?;
             out.write_all(&bytes)?;
         }
-        self.slots.fill([0, 0]);
-        self.terms.clear();
-        self.bytes.clear();
-        self.arena.clear();
+        // What a spill is for is the memory.
+        self.slots = vec![[0, 0]; 1024];
+        self.terms = Vec::new();
+        self.bytes = Vec::new();
+        self.arena = Vec::new();
         Ok(())
     }
 

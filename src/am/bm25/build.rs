@@ -8,12 +8,14 @@ use super::meta::{Buffer, MAX_WEIGHTS, Meta};
 use super::options;
 use super::page::{META_BLOCK, init_buffer_page};
 use super::segments::{self, raise};
-use super::words::{Bag, Reader, Source};
+use super::words::{Bag, Reader, Source, config_name};
 use crate::am::heap::Table;
 use crate::am::progress;
 use crate::guc;
 use crate::storage::{WalTxn, WriteGuard, corrupt, fresh};
 
+/// The catalog `pg_ts_config`.
+const TEXT_CONFIGS: pg_sys::Oid = pg_sys::Oid::from_u32(3602);
 /// Labels that the positions of a tsvector can have.
 const LABELS: usize = 4;
 /// The stamp of the first write buffer, and of the segment that a build writes.
@@ -135,10 +137,16 @@ unsafe fn start(index: pg_sys::Relation, fork: pg_sys::ForkNumber::Type) -> Meta
         };
         let options = options::of(index);
         check_weights(source, &options.weights);
+        let Some(config) = config_name(options.config) else {
+            corrupt(index, META_BLOCK, "the text search configuration is gone")
+        };
+        if fork == pg_sys::ForkNumber::MAIN_FORKNUM {
+            depend(index, options.config);
+        }
         let head = META_BLOCK + 1;
         let meta = Meta {
             build_id: rand::random(),
-            config: options.config.to_u32(),
+            config,
             source: source as u8,
             weights: options.weights,
             params: options.params,
@@ -151,6 +159,26 @@ unsafe fn start(index: pg_sys::Relation, fork: pg_sys::ForkNumber::Type) -> Meta
         fresh::add_page(index, fork, |page| meta.write(page));
         fresh::add_page(index, fork, |page| init_buffer_page(page, FIRST_BUFFER));
         meta
+    }
+}
+
+/// Records that an index depends on its text search configuration, which then is not dropped without it.
+unsafe fn depend(index: pg_sys::Relation, config: pg_sys::Oid) {
+    let address =
+        |class, object| pg_sys::ObjectAddress { classId: class, objectId: object, objectSubId: 0 };
+    let normal = pg_sys::DependencyType::DEPENDENCY_NORMAL;
+    // SAFETY: the caller has the index open; what a build before this one recorded is taken back.
+    unsafe {
+        let own = address(pg_sys::RelationRelationId, (*index).rd_id);
+        let on = address(TEXT_CONFIGS, config);
+        pg_sys::deleteDependencyRecordsForSpecific(
+            own.classId,
+            own.objectId,
+            normal as std::ffi::c_char,
+            on.classId,
+            on.objectId,
+        );
+        pg_sys::recordDependencyOn(&raw const own, &raw const on, normal);
     }
 }
 

@@ -36,8 +36,10 @@ impl<'s> Gather<'s> {
     ) -> Result<(), Fault> {
         self.writer.push_document(tid_bytes(row), length)?;
         self.inverter.push(words);
-        let memory = self.inverter.memory_bytes() + self.writer.memory_bytes();
-        if memory > self.limit_bytes || self.inverter.is_full() {
+        // The lengths of all documents stay in memory; they must not leave so little that each document is put aside alone.
+        let left = self.limit_bytes.saturating_sub(self.writer.memory_bytes());
+        let left = left.max(self.limit_bytes / 4);
+        if self.inverter.memory_bytes() > left || self.inverter.is_full() {
             self.put_aside()?;
         }
         Ok(())

@@ -25,7 +25,8 @@ pub unsafe fn info(relation: pg_sys::Relation) -> Facts {
         let mut facts = Facts::default();
         facts.add("access method", "bm25");
         facts.add("type", Source::of_number(meta.source).map_or("", Source::name));
-        facts.add("text_config", config_name(meta.config.into()));
+        let config = [&meta.config.schema, &meta.config.name].map(|part| part.to_string_lossy());
+        facts.add("text_config", config.join("."));
         facts.add("k1", meta.params.k1);
         facts.add("b", meta.params.b);
         let weights: Vec<String> = meta
@@ -93,14 +94,4 @@ unsafe fn pages(relation: pg_sys::Relation) -> [usize; 4] {
         }
     }
     counts
-}
-
-/// The name of a text search configuration, with its schema where that is needed.
-fn config_name(config: pg_sys::Oid) -> String {
-    // SAFETY: the server prints an OID that stands for nothing as a number.
-    let name = unsafe {
-        let argument = Some(pg_sys::Datum::from(config));
-        pgrx::direct_function_call::<&std::ffi::CStr>(pg_sys::regconfigout, &[argument])
-    };
-    name.map_or_else(String::new, |name| name.to_string_lossy().into_owned())
 }

@@ -44,11 +44,7 @@ pub unsafe extern "C-unwind" fn aminsert(
         let mut bag = Bag::default();
         reader.read(*values, &mut bag);
         reader.free();
-        let mut pages = meta.active.pages;
-        for entry in buffer::encode(heap::tid(row), &bag) {
-            pages = append(relation, &entry);
-        }
-        if pages >= BUFFER_PAGES {
+        if append(relation, &buffer::encode(heap::tid(row), &bag)) >= BUFFER_PAGES {
             maintain::after_insert(relation);
         }
     }
@@ -60,22 +56,32 @@ fn is_tail(page: &Page, stamp: u32) -> bool {
     is_buffer_page(page, stamp) && !is_sealed(page) && next_in_buffer(page) == NONE
 }
 
-/// Adds an entry to the buffer. Gives how many pages that has.
-unsafe fn append(relation: pg_sys::Relation, entry: &[u8]) -> u32 {
+/// Adds the entries of a document to the buffer. Gives how many pages that has.
+unsafe fn append(relation: pg_sys::Relation, entries: &[Vec<u8>]) -> u32 {
     // SAFETY: the caller has the index open and locked, and none of its pages. Locks are taken in the order metapage, last
     // page, new page.
     unsafe {
-        let meta = Meta::load(relation);
-        let tail = WriteGuard::new(relation, meta.active.tail);
-        if is_tail(tail.page(), meta.active.stamp) && has_room(tail.page(), entry.len()) {
-            let mut txn = WalTxn::new(relation, false);
-            add_entry(txn.page(&tail), entry);
-            txn.commit();
-            return meta.active.pages;
+        if let [entry] = entries {
+            let meta = Meta::load(relation);
+            let tail = WriteGuard::new(relation, meta.active.tail);
+            if is_tail(tail.page(), meta.active.stamp) && has_room(tail.page(), entry.len()) {
+                let mut txn = WalTxn::new(relation, false);
+                add_entry(txn.page(&tail), entry);
+                txn.commit();
+                return meta.active.pages;
+            }
         }
-        drop(tail);
+        // The metapage stays locked, so that all entries come into one buffer, and none of another such document between.
         let first = WriteGuard::new(relation, META_BLOCK);
-        let mut meta = locked(relation, &first);
+        entries.iter().fold(0, |_, entry| append_entry(relation, &first, entry))
+    }
+}
+
+/// Adds an entry to the buffer, with the metapage locked.
+unsafe fn append_entry(relation: pg_sys::Relation, first: &WriteGuard, entry: &[u8]) -> u32 {
+    // SAFETY: as for `append`.
+    unsafe {
+        let mut meta = locked(relation, first);
         // Whoever changes what the last page is has the metapage locked.
         let tail = WriteGuard::new(relation, meta.active.tail);
         if !is_tail(tail.page(), meta.active.stamp) {
@@ -91,7 +97,7 @@ unsafe fn append(relation: pg_sys::Relation, entry: &[u8]) -> u32 {
         meta.active.tail = new.block();
         meta.active.pages += 1;
         let mut txn = WalTxn::new(relation, false);
-        meta.write(txn.page(&first));
+        meta.write(txn.page(first));
         set_next_in_buffer(txn.page(&tail), new.block());
         let page = txn.new_page(&new);
         init_buffer_page(page, meta.active.stamp);

@@ -5,18 +5,21 @@
 //! new segment in the place of what it was made from, then the old pages are given back. A crash, an error or a cancel in
 //! between leaves pages that nothing leads to, and a mark on the metapage that there may be some; the next vacuum finds them.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use leanstack_core::bm25::{Fault, Segment, merge};
 use pgrx::pg_sys;
 
-use super::buffer::{self, entries_of};
+use super::buffer::entries_of;
 use super::gather::Gather;
 use super::insert::has_documents;
 use super::meta::{Buffer, MOST_SEGMENTS, Meta, SegmentEntry, locked};
-use super::page::{Kind, META_BLOCK, init_buffer_page, is_free, kind, seal, stamp as stamp_of};
+use super::page::{
+    Kind, META_BLOCK, NONE, entries, init_buffer_page, is_buffer_page, is_free, kind,
+    next_in_buffer, seal, stamp as stamp_of,
+};
 use super::segments::{self, Known, SegmentPages, raise};
+use super::sight::Word;
 use super::space;
 use crate::am::vacuum;
 use crate::guc;
@@ -109,12 +112,26 @@ pub unsafe fn flush(lock: &Lock) {
         let mut meta = Meta::load(relation);
         if meta.sealed.head != Buffer::NONE.head {
             // Somebody was stopped here.
-            write_sealed(lock, &meta);
+            write_sealed(lock, &with_room(lock));
             meta = Meta::load(relation);
         }
         if has_documents(relation, &meta) {
+            with_room(lock);
             write_sealed(lock, &seal_active(relation));
         }
+    }
+}
+
+/// Sees to it that the metapage has room for another segment. There is none only after merges that were stopped.
+unsafe fn with_room(lock: &Lock) -> Meta {
+    // SAFETY: as for `flush`.
+    unsafe {
+        let meta = Meta::load(lock.relation);
+        if meta.segments.len() < MOST_SEGMENTS {
+            return meta;
+        }
+        merge_levels(lock, Who::Insertion);
+        Meta::load(lock.relation)
     }
 }
 
@@ -126,8 +143,7 @@ unsafe fn seal_active(relation: pg_sys::Relation) -> Meta {
         let mut meta = locked(relation, &first);
         let tail = WriteGuard::new(relation, meta.active.tail);
         let new = space::take(relation);
-        let stamp = meta.next_stamp;
-        meta.next_stamp += 1;
+        let stamp = meta.take_stamp();
         meta.sealed = meta.active;
         meta.active = Buffer { stamp, head: new.block(), tail: new.block(), pages: 1 };
         let mut txn = WalTxn::new(relation, false);
@@ -139,47 +155,61 @@ unsafe fn seal_active(relation: pg_sys::Relation) -> Meta {
     }
 }
 
-/// A document of a buffer: its length and words.
-struct Document {
-    row: Tid,
-    length: u32,
-    words: Vec<(Box<[u8]>, u32)>,
-}
-
 /// Makes a segment of the sealed buffer.
 unsafe fn write_sealed(lock: &Lock, meta: &Meta) {
     let relation = lock.relation;
-    let (mut blocks, mut documents) = (Vec::new(), Vec::<Document>::new());
-    let mut parts: HashMap<Tid, usize> = HashMap::new();
     // SAFETY: the caller has the maintenance lock and no lock on pages; nobody adds to a sealed buffer.
     unsafe {
-        let walked = buffer::for_each_page(relation, meta.sealed, |block, page| {
-            blocks.push(block);
-            for entry in entries_of(page) {
-                let known = if entry.is_part { parts.get(&entry.row).copied() } else { None };
-                let at = known.unwrap_or_else(|| {
-                    let (row, length) = (entry.row, entry.length);
-                    documents.push(Document { row, length, words: Vec::new() });
-                    documents.len() - 1
-                });
-                documents[at].words.extend(entry.words().map(|(word, times)| (word.into(), times)));
-                if entry.is_part {
-                    parts.insert(entry.row, at);
-                }
-            }
-        });
-        if walked.is_err() {
-            corrupt(relation, meta.sealed.head, "not a page of the write buffer");
-        }
-        documents.sort_by_key(|document| document.row);
         let begun = begin(relation);
+        let mut blocks = Vec::new();
         let entry = segments::write(relation, meta, begun.stamp, false, |writer| {
             let mut gather = Gather::new(writer, guc::build_memory_bytes());
-            for document in &documents {
-                let words = document.words.iter().map(|(word, times)| (word, *times));
-                gather.push(document.row, document.length, words)?;
+            let mut page_entries = Vec::new();
+            let mut next = meta.sealed.head;
+            // The document in several entries that was begun: no other such one comes in between.
+            let mut open: Option<(Tid, u32, Vec<Word>)> = None;
+            while next != NONE {
+                vacuum::pause();
+                let block = next;
+                if blocks.len() >= meta.sealed.pages as usize {
+                    corrupt(relation, block, "the write buffer goes on");
+                }
+                next = read_page(relation, meta.sealed.stamp, block, &mut page_entries);
+                blocks.push(block);
+                let mut bytes = 0;
+                for entry in entries_of(&page_entries) {
+                    bytes += entry.bytes();
+                    if entry.words().count() != entry.word_count() {
+                        corrupt(relation, block, "a document of the write buffer ends early");
+                    }
+                    if !entry.is_part {
+                        gather.push(entry.row, entry.length, entry.words())?;
+                        continue;
+                    }
+                    let words = entry.words().map(|(word, times)| (word.to_vec(), times));
+                    match open.as_mut().filter(|(row, ..)| *row == entry.row) {
+                        Some((.., known)) => known.extend(words),
+                        None => {
+                            let begun = (entry.row, entry.length, words.collect());
+                            if let Some((row, length, words)) = open.replace(begun) {
+                                gather.push(row, length, words)?;
+                            }
+                        }
+                    }
+                }
+                if bytes != page_entries.len() {
+                    corrupt(relation, block, "the documents of the write buffer end early");
+                }
             }
-            if documents.is_empty() { Ok(None) } else { gather.finish().map(Some) }
+            if (blocks.len(), blocks.last())
+                != (meta.sealed.pages as usize, Some(&meta.sealed.tail))
+            {
+                corrupt(relation, meta.sealed.head, "the write buffer ends elsewhere");
+            }
+            if let Some((row, length, words)) = open {
+                gather.push(row, length, words)?;
+            }
+            if gather.documents() == 0 { Ok(None) } else { gather.finish().map(Some) }
         });
         let entry = entry.unwrap_or_else(|fault| raise(relation, &fault));
         Meta::update(relation, |meta| {
@@ -189,6 +219,18 @@ unsafe fn write_sealed(lock: &Lock, meta: &Meta) {
         space::give_back(relation, &mut blocks);
         end(relation, &begun);
     }
+}
+
+/// Copies the entries of a page of a buffer. Gives the next page.
+unsafe fn read_page(relation: pg_sys::Relation, stamp: u32, block: u32, out: &mut Vec<u8>) -> u32 {
+    // SAFETY: as for `write_sealed`.
+    let guard = unsafe { ReadGuard::new(relation, block) };
+    if !is_buffer_page(guard.page(), stamp) {
+        corrupt(relation, block, "not a page of the write buffer");
+    }
+    out.clear();
+    out.extend_from_slice(entries(guard.page()));
+    next_in_buffer(guard.page())
 }
 
 /// Work that may leave pages behind when it is stopped.
@@ -203,8 +245,7 @@ unsafe fn begin(relation: pg_sys::Relation) -> Begun {
     // SAFETY: the caller has the maintenance lock and no lock on pages.
     unsafe {
         Meta::update(relation, |meta| {
-            (stamp, was_unclean) = (meta.next_stamp, meta.is_unclean);
-            meta.next_stamp += 1;
+            (stamp, was_unclean) = (meta.take_stamp(), meta.is_unclean);
             meta.is_unclean = true;
         });
     }
@@ -231,18 +272,24 @@ fn due(meta: &Meta, who: Who) -> Vec<usize> {
     let pages = |places: &[usize]| -> u64 {
         places.iter().map(|&at| u64::from(segments[at].summary.pages)).sum()
     };
+    let fits = |places: &[usize]| {
+        let documents = places.iter().map(|&at| u64::from(segments[at].live_documents));
+        places.len() == TOGETHER && documents.sum::<u64>() < u64::from(u32::MAX)
+    };
+    let mut by_size: Vec<usize> = (0..segments.len()).collect();
+    by_size.sort_by_key(|&at| segments[at].summary.pages);
+    let smallest_of = |is_wanted: &dyn Fn(&SegmentEntry) -> bool| -> Vec<usize> {
+        by_size.iter().copied().filter(|&at| is_wanted(&segments[at])).take(TOGETHER).collect()
+    };
     for wanted in 0..=segments.iter().map(level).max().unwrap_or(0) {
-        let places: Vec<usize> =
-            (0..segments.len()).filter(|&at| level(&segments[at]) == wanted).collect();
+        let places = smallest_of(&|entry| level(entry) == wanted);
         let is_small = who == Who::Vacuum || pages(&places) <= u64::from(INSERT_PAGES);
-        if places.len() >= TOGETHER && is_small {
+        if fits(&places) && is_small {
             return places;
         }
     }
-    if segments.len() >= CROWDED {
-        let mut places: Vec<usize> = (0..segments.len()).collect();
-        places.sort_by_key(|&at| segments[at].summary.pages);
-        places.truncate(TOGETHER);
+    let places = smallest_of(&|_| true);
+    if segments.len() >= CROWDED && fits(&places) {
         return places;
     }
     if who == Who::Vacuum {
@@ -308,17 +355,18 @@ unsafe fn merge_these(lock: &Lock, meta: &Meta, places: &[usize]) {
     }
 }
 
-/// Finds pages that nothing leads to, where there may be some, and gives them back. Whether it looked.
+/// Finds pages that nothing leads to and gives them back, and tells the free space map of all that are free: it is not logged,
+/// and knows nothing after a crash. Only where there may be some, unless `always`. Whether it looked.
 ///
 /// # Safety
 /// The caller has no lock on pages of the index.
-pub unsafe fn sweep(lock: &Lock) -> bool {
+pub unsafe fn sweep(lock: &Lock, always: bool) -> bool {
     let relation = lock.relation;
     // SAFETY: as the caller promises. Pages that an insertion takes meanwhile are locked from the moment they are found until
     // they say whose they are, and bear the stamp of the buffer that takes documents.
     unsafe {
         let main = pg_sys::ForkNumber::MAIN_FORKNUM;
-        if !Meta::load(relation).is_unclean {
+        if !always && !Meta::load(relation).is_unclean {
             return false;
         }
         let blocks = pg_sys::RelationGetNumberOfBlocksInFork(relation, main);
@@ -339,15 +387,12 @@ pub unsafe fn sweep(lock: &Lock) -> bool {
                 pg_sys::RecordFreeIndexPage(relation, block);
             }
         }
-        space_published(relation);
-        Meta::update(relation, |meta| meta.is_unclean = false);
+        pg_sys::IndexFreeSpaceMapVacuum(relation);
+        if meta.is_unclean {
+            Meta::update(relation, |meta| meta.is_unclean = false);
+        }
         true
     }
-}
-
-unsafe fn space_published(relation: pg_sys::Relation) {
-    // SAFETY: the caller has the index open.
-    unsafe { pg_sys::IndexFreeSpaceMapVacuum(relation) }
 }
 
 /// A segment of an index whose segments cannot go meanwhile.

@@ -1,9 +1,12 @@
 //! The metapage: how the index reads documents, which segments it has, and where new documents go.
 
+use std::ffi::{CStr, CString};
+
 use leanstack_core::bm25::{Params, Summary};
-use pgrx::pg_sys;
+use pgrx::{PgSqlErrorCode, pg_sys};
 
 use super::page::{Kind, META_BLOCK, NONE, init_as, is_kind};
+use crate::error::fail;
 use crate::storage::page::{CONTENT_BYTES, Page, content, content_mut, read_u32, read_u64};
 use crate::storage::{ReadGuard, WalTxn, WriteGuard, corrupt};
 
@@ -57,8 +60,8 @@ impl SegmentEntry {
 pub struct Meta {
     /// Drawn when the index was built.
     pub build_id: u64,
-    /// The text search configuration.
-    pub config: u32,
+    /// The text search configuration, with its schema.
+    pub config: ConfigName,
     /// The type of the column, as a number of `words::Source`.
     pub source: u8,
     /// How many words a word stands for, by its place; 0 where there is no such place.
@@ -78,9 +81,8 @@ pub struct Meta {
 }
 
 const BUILD_ID_AT: usize = 0;
-const CONFIG_AT: usize = 8;
-const SOURCE_AT: usize = 12;
-const UNCLEAN_AT: usize = 13;
+const SOURCE_AT: usize = 8;
+const UNCLEAN_AT: usize = 9;
 const K1_AT: usize = 16;
 const B_AT: usize = 24;
 const WEIGHTS_AT: usize = 32;
@@ -89,7 +91,10 @@ const COUNT_AT: usize = NEXT_STAMP_AT + 4;
 const ACTIVE_AT: usize = COUNT_AT + 4;
 const SEALED_AT: usize = ACTIVE_AT + BUFFER_BYTES;
 const BUFFER_BYTES: usize = 16;
-const SEGMENTS_AT: usize = SEALED_AT + BUFFER_BYTES;
+const CONFIG_AT: usize = SEALED_AT + BUFFER_BYTES;
+const SEGMENTS_AT: usize = CONFIG_AT + 2 * NAME_BYTES;
+/// Bytes of a name, with its end.
+const NAME_BYTES: usize = pg_sys::NAMEDATALEN as usize;
 const SUMMARY_AT: usize = 24;
 const SEGMENT_BYTES: usize = SUMMARY_AT + Summary::BYTES;
 
@@ -97,6 +102,19 @@ const SEGMENT_BYTES: usize = SUMMARY_AT + Summary::BYTES;
 pub const MOST_SEGMENTS: usize = (CONTENT_BYTES - SEGMENTS_AT) / SEGMENT_BYTES;
 
 const _: () = assert!(MOST_SEGMENTS >= 48, "room for the segments of all levels");
+
+/// The name of a text search configuration. Its OID would be another one after `pg_upgrade`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConfigName {
+    /// Its schema.
+    pub schema: CString,
+    /// Its name in the schema.
+    pub name: CString,
+}
+
+fn read_name(bytes: &[u8], at: usize) -> Option<CString> {
+    CStr::from_bytes_until_nul(&bytes[at..at + NAME_BYTES]).ok().map(CStr::to_owned)
+}
 
 fn read_buffer(bytes: &[u8], at: usize) -> Buffer {
     Buffer {
@@ -133,7 +151,10 @@ impl Meta {
         };
         Some(Meta {
             build_id: read_u64(bytes, BUILD_ID_AT),
-            config: read_u32(bytes, CONFIG_AT),
+            config: ConfigName {
+                schema: read_name(bytes, CONFIG_AT)?,
+                name: read_name(bytes, CONFIG_AT + NAME_BYTES)?,
+            },
             source: bytes[SOURCE_AT],
             weights,
             params: Params {
@@ -149,13 +170,18 @@ impl Meta {
     }
 
     /// Writes the metapage, which may be new.
+    ///
+    /// # Panics
+    /// If it has no room for the segments: nobody adds one without a look.
     pub fn write(&self, page: &mut Page) {
-        let count = self.segments.len().min(MOST_SEGMENTS);
+        let count = self.segments.len();
+        assert!(count <= MOST_SEGMENTS, "a bm25 index has {count} segments");
         init_as(page, Kind::Meta, SEGMENTS_AT + count * SEGMENT_BYTES);
         let bytes = content_mut(page);
         let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
         put(BUILD_ID_AT, &self.build_id.to_ne_bytes());
-        put(CONFIG_AT, &self.config.to_ne_bytes());
+        put(CONFIG_AT, self.config.schema.to_bytes_with_nul());
+        put(CONFIG_AT + NAME_BYTES, self.config.name.to_bytes_with_nul());
         put(SOURCE_AT, &[self.source, self.is_unclean.into()]);
         put(K1_AT, &self.params.k1.to_bits().to_ne_bytes());
         put(B_AT, &self.params.b.to_bits().to_ne_bytes());
@@ -168,7 +194,7 @@ impl Meta {
                 put(at + 4 * place, &number.to_ne_bytes());
             }
         }
-        for (place, segment) in self.segments.iter().take(count).enumerate() {
+        for (place, segment) in self.segments.iter().enumerate() {
             let at = SEGMENTS_AT + place * SEGMENT_BYTES;
             put(at, &segment.stamp.to_ne_bytes());
             put(at + 4, &segment.map.to_ne_bytes());
@@ -190,6 +216,20 @@ impl Meta {
             Some(meta) => meta,
             None => corrupt(relation, META_BLOCK, "not a metapage of a bm25 index"),
         }
+    }
+
+    /// A stamp that was never given before.
+    pub fn take_stamp(&mut self) -> u32 {
+        let stamp = self.next_stamp;
+        match stamp.checked_add(1) {
+            Some(next) => self.next_stamp = next,
+            None => fail(
+                PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+                "a bm25 index has used up its numbers for segments",
+                "Rebuild it with REINDEX INDEX CONCURRENTLY.",
+            ),
+        }
+        stamp
     }
 
     /// Changes the metapage in a record of its own, and gives what it says then.

@@ -198,7 +198,7 @@ impl Judge {
             if table == pg_sys::InvalidOid {
                 not_bm25(index);
             }
-            require_select(table);
+            require_select(table, index);
             let leaves = leaves(index);
             let Some(&first) = leaves.first() else {
                 fail(
@@ -248,15 +248,18 @@ pub unsafe fn bytes_of(text: pg_sys::Datum) -> Vec<u8> {
     }
 }
 
-/// Counts of words tell about documents, so they are for those who may read some.
-unsafe fn require_select(table: pg_sys::Oid) {
+/// Counts of words tell about documents, so they are for those who may read them.
+unsafe fn require_select(table: pg_sys::Oid, index: pg_sys::Oid) {
     // SAFETY: looks in the catalogs.
     unsafe {
         let (user, select) = (pg_sys::GetUserId(), pg_sys::ACL_SELECT as pg_sys::AclMode);
         let ok = pg_sys::AclResult::ACLCHECK_OK;
-        let any = pg_sys::AclMaskHow::ACLMASK_ANY;
+        let relation = pg_sys::index_open(index, SHARE);
+        let column = *(*(*relation).rd_index).indkey.values.as_ptr();
+        pg_sys::index_close(relation, SHARE);
+        // An index on an expression is on several columns, perhaps.
         if pg_sys::pg_class_aclcheck(table, user, select) != ok
-            && pg_sys::pg_attribute_aclcheck_all(table, user, select, any) != ok
+            && (column == 0 || pg_sys::pg_attribute_aclcheck(table, column, user, select) != ok)
         {
             ereport!(
                 ERROR,
@@ -273,7 +276,7 @@ unsafe fn to_query(call: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
     unsafe {
         let mut columns = std::ptr::null_mut();
         pg_sys::get_call_result_type(call, std::ptr::null_mut(), &raw mut columns);
-        if columns.is_null() {
+        if columns.is_null() || (*columns).natts != 2 {
             ereport!(ERROR, PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, "bm25query is not a row type");
         }
         let columns = pg_sys::BlessTupleDesc(columns);

@@ -168,6 +168,7 @@ impl SegmentPages {
 
 impl Pages for SegmentPages {
     fn read<R>(&self, page: u32, with: impl FnOnce(&[u8]) -> R) -> Result<R, Fault> {
+        pgrx::check_for_interrupts!();
         let Some(block) = self.map.block(page) else {
             return Err(Fault::Damaged { page, what: "a page past the end of the segment" });
         };

@@ -87,7 +87,10 @@ impl Sight {
             for buffer in [meta.sealed, meta.active] {
                 found.look(relation, buffer, words).map_err(|Gone| Fault::Stale)?;
             }
-            for entry in &meta.segments {
+            // Small segments are the ones that are soon replaced: where one is gone, little was done in vain.
+            let mut by_size: Vec<_> = meta.segments.iter().collect();
+            by_size.sort_by_key(|entry| entry.summary.pages);
+            for entry in by_size {
                 let segment = segments::open(relation, &known, entry)?;
                 let entries = words.iter().map(|(word, _)| segment.lookup(word));
                 let entries: Vec<Option<TermEntry>> = entries.collect::<Result<_, _>>()?;

@@ -19,21 +19,27 @@ pub unsafe fn take(relation: pg_sys::Relation) -> WriteGuard {
     let main = pg_sys::ForkNumber::MAIN_FORKNUM;
     // SAFETY: as the caller promises.
     unsafe {
-        loop {
+        let mut busy = Vec::new();
+        let guard = loop {
             let block = pg_sys::GetFreeIndexPage(relation);
             if block == pg_sys::InvalidBlockNumber {
-                return WriteGuard::extend(relation, main);
+                break WriteGuard::extend(relation, main);
             }
             // After a crash the map may name a page past the end.
             if block >= pg_sys::RelationGetNumberOfBlocksInFork(relation, main) {
                 continue;
             }
-            if let Some(guard) = WriteGuard::try_new(relation, block)
-                && is_free(guard.page())
-            {
-                return guard;
+            match WriteGuard::try_new(relation, block) {
+                Some(guard) if is_free(guard.page()) => break guard,
+                Some(_) => {}
+                // Somebody writes it to disk, perhaps.
+                None => busy.push(block),
             }
+        };
+        for block in busy {
+            pg_sys::RecordFreeIndexPage(relation, block);
         }
+        guard
     }
 }
 

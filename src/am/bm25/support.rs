@@ -39,7 +39,11 @@ unsafe fn named(
         let function = &*request.fcall;
         let left: *mut pg_sys::Node = pg_sys::list_nth(function.args, 0).cast();
         let right: *mut pg_sys::Expr = pg_sys::list_nth(function.args, 1).cast();
-        let varno = only_table(request.root, left)?;
+        // A column on the nullable side of an outer join counts the join among its tables from PostgreSQL 16 on.
+        let varno = match as_column(left) {
+            Some(column) => column.varno,
+            None => only_table(request.root, left)?,
+        };
         let index = index_for((*root.parse).rtable, left, varno)?;
         let names = Names::of(function.funcid)?;
         // to_bm25query(right, index)
@@ -96,20 +100,33 @@ unsafe fn index_for(
 ) -> Option<pg_sys::Oid> {
     // SAFETY: the planner's query, whose numbers are of its tables.
     unsafe {
-        let table = &*pg_sys::list_nth(tables, varno - 1).cast::<pg_sys::RangeTblEntry>();
+        // Statistics on expressions are simplified as well, with numbers that are not of this query.
+        let table = nth(tables, varno)?.cast::<pg_sys::RangeTblEntry>().as_ref()?;
         match table.rtekind {
             pg_sys::RTEKind::RTE_RELATION => index_on(table.relid, expression, varno),
             pg_sys::RTEKind::RTE_SUBQUERY => {
                 let column = as_column(expression)?;
-                let columns = (*table.subquery).targetList;
-                let target = pg_sys::list_nth(columns, i32::from(column.varattno) - 1);
-                let its: *mut pg_sys::Node = (*target.cast::<pg_sys::TargetEntry>()).expr.cast();
-                let its = as_column(its)?;
+                let query = table.subquery.as_ref()?;
+                // What comes from several queries has no one index.
+                if !query.setOperations.is_null() {
+                    return None;
+                }
+                let target = nth(query.targetList, column.varattno.into())?;
+                let its = as_column((*target.cast::<pg_sys::TargetEntry>()).expr.cast())?;
                 let expression = std::ptr::from_ref(its).cast_mut().cast();
-                index_for((*table.subquery).rtable, expression, its.varno as i32)
+                index_for(query.rtable, expression, its.varno)
             }
             _ => None,
         }
+    }
+}
+
+/// An element of a list, counted from 1, if there is one.
+unsafe fn nth(list: *mut pg_sys::List, number: i32) -> Option<*mut std::ffi::c_void> {
+    // SAFETY: the caller passes a list of pointers, or none.
+    unsafe {
+        let is_there = !list.is_null() && (1..=(*list).length).contains(&number);
+        is_there.then(|| pg_sys::list_nth(list, number - 1))
     }
 }
 
@@ -137,7 +154,7 @@ unsafe fn unlabelled(expression: *mut pg_sys::Node) -> *mut pg_sys::Node {
     expression
 }
 
-/// The `bm25` index of a table on an expression; the first made, if there are several.
+/// The `bm25` index of a table on an expression; of several the first made, those of all rows before partial ones.
 unsafe fn index_on(
     table: pg_sys::Oid,
     expression: *mut pg_sys::Node,
@@ -151,13 +168,15 @@ unsafe fn index_on(
         let indexes = pg_sys::RelationGetIndexList(relation);
         let count = if indexes.is_null() { 0 } else { (*indexes).length };
         let share = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
-        let mut found = None;
+        let (mut found, mut partial) = (None, None);
         for at in 0..count {
             let oid = pg_sys::list_nth_oid(indexes, at);
             let index = pg_sys::index_open(oid, share);
             let is_ours = is_of_bm25(index) && (*(*index).rd_index).indisvalid;
             if is_ours && is_on(index, expression, varno) {
-                found = Some(oid);
+                let is_partial = !pg_sys::RelationGetIndexPredicate(index).is_null();
+                found = found.or((!is_partial).then_some(oid));
+                partial = partial.or(Some(oid));
             }
             pg_sys::index_close(index, no_lock);
             if found.is_some() {
@@ -166,7 +185,7 @@ unsafe fn index_on(
         }
         pg_sys::list_free(indexes);
         pg_sys::table_close(relation, no_lock);
-        found
+        found.or(partial)
     }
 }
 

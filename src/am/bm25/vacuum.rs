@@ -4,6 +4,7 @@ use leanstack_core::bm25::{clear_document, document_place, is_dead, recount};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+use super::insert::BUFFER_PAGES;
 use super::maintain::{Lock, Who, flush, merge_levels, open_kept, sweep};
 use super::meta::{Meta, SegmentEntry};
 use super::page::{PAYLOAD_BYTES, is_segment_page, payload_mut};
@@ -29,7 +30,7 @@ pub unsafe extern "C-unwind" fn ambulkdelete(
         flush(&lock);
         let meta = Meta::load(relation);
         let known = Known::of(&meta);
-        let (mut removed, mut live) = (0, 0);
+        let (mut removed, mut live) = (0, 0u64);
         for entry in &meta.segments {
             let segment = open_kept(relation, &known, entry);
             let mut dead = Vec::new();
@@ -54,9 +55,13 @@ pub unsafe extern "C-unwind" fn ambulkdelete(
             if !dead.is_empty() || entry.is_recount_due {
                 recount_segment(relation, entry, &segment);
             }
+            if Meta::load(relation).active.pages >= BUFFER_PAGES {
+                // Rows that came meanwhile are none of those asked about.
+                flush(&lock);
+            }
         }
         (*stats).tuples_removed += removed as f64;
-        (*stats).num_index_tuples = f64::from(live);
+        (*stats).num_index_tuples = live as f64;
         stats
     }
 }
@@ -80,7 +85,10 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
         if Meta::load(relation).active.pages > 1 {
             flush(&lock);
         }
-        let did = merge_levels(&lock, Who::Vacuum) | sweep(&lock);
+        let mut did = finish_recounts(relation);
+        did |= merge_levels(&lock, Who::Vacuum);
+        // After deletions all of the index was read in any case.
+        did |= sweep(&lock, !stats.is_null());
         drop(lock);
         if !did && stats.is_null() {
             return stats;
@@ -94,6 +102,21 @@ pub unsafe extern "C-unwind" fn amvacuumcleanup(
         let main = pg_sys::ForkNumber::MAIN_FORKNUM;
         (*stats).num_pages = pg_sys::RelationGetNumberOfBlocksInFork(relation, main);
         stats
+    }
+}
+
+/// Counts where a vacuum was stopped before it had counted. Whether there was such a place.
+unsafe fn finish_recounts(relation: pg_sys::Relation) -> bool {
+    // SAFETY: the caller has the maintenance lock and no lock on pages.
+    unsafe {
+        let meta = Meta::load(relation);
+        let known = Known::of(&meta);
+        let mut did = false;
+        for entry in meta.segments.iter().filter(|entry| entry.is_recount_due) {
+            recount_segment(relation, entry, &open_kept(relation, &known, entry));
+            did = true;
+        }
+        did
     }
 }
 
@@ -159,6 +182,9 @@ unsafe fn recount_segment(
     // SAFETY: as the caller of `change` promises.
     unsafe {
         let counted = segment.for_each_document(|document, row, its| {
+            if document % PAUSE_DOCUMENTS == 0 {
+                shared::pause();
+            }
             if is_dead(&row) {
                 dead[document as usize / 64] |= 1 << (document % 64);
             } else {

@@ -2,9 +2,11 @@
 //! parser and the dictionaries of the index's configuration as in `to_tsvector`, but without a limit on how often a word
 //! is counted.
 
+use std::ffi::CStr;
+
 use pgrx::pg_sys;
 
-use super::meta::{MAX_WEIGHTS, Meta};
+use super::meta::{ConfigName, MAX_WEIGHTS, Meta};
 
 /// The type of the column.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -124,7 +126,7 @@ impl Reader {
                 pg_sys::ALLOCSET_DEFAULT_MAXSIZE as usize,
             )
         };
-        Reader { source, config: meta.config.into(), weights: meta.weights, scratch }
+        Reader { source, config: config_oid(&meta.config), weights: meta.weights, scratch }
     }
 
     /// Frees what the reader needed.
@@ -174,6 +176,42 @@ impl Reader {
             pg_sys::MemoryContextReset(self.scratch);
         }
         bag.finish();
+    }
+}
+
+/// The text search configuration of a name; an error is raised if it is gone.
+fn config_oid(config: &ConfigName) -> pg_sys::Oid {
+    // SAFETY: a look-up in the catalogs; the names are copied.
+    unsafe {
+        let name = |name: &CStr| pg_sys::makeString(pg_sys::pstrdup(name.as_ptr())).cast();
+        let names = pg_sys::lappend(std::ptr::null_mut(), name(&config.schema));
+        let names = pg_sys::lappend(names, name(&config.name));
+        pg_sys::get_ts_config_oid(names, false)
+    }
+}
+
+/// Columns of `pg_ts_config`, both never null: `cfgname` and `cfgnamespace`.
+const NAME_COLUMN: pg_sys::AttrNumber = 2;
+const SCHEMA_COLUMN: pg_sys::AttrNumber = 3;
+
+/// The name of a text search configuration; nothing if there is none.
+pub fn config_name(oid: pg_sys::Oid) -> Option<ConfigName> {
+    // SAFETY: looks in the catalogs; the row stays valid until it is released.
+    unsafe {
+        let key = pg_sys::Datum::from(oid);
+        let cache = pg_sys::SysCacheIdentifier::TSCONFIGOID as i32;
+        let row = pg_sys::SearchSysCache1(cache, key);
+        if row.is_null() {
+            return None;
+        }
+        let mut is_null = false;
+        let mut column = |number| pg_sys::SysCacheGetAttr(cache, row, number, &raw mut is_null);
+        let name = CStr::from_ptr(column(NAME_COLUMN).cast_mut_ptr()).to_owned();
+        let schema = pg_sys::Oid::from(column(SCHEMA_COLUMN).value() as u32);
+        let schema = pg_sys::get_namespace_name(schema);
+        pg_sys::ReleaseSysCache(row);
+        let schema = (!schema.is_null()).then(|| CStr::from_ptr(schema).to_owned());
+        schema.map(|schema| ConfigName { schema, name })
     }
 }
 
