@@ -158,6 +158,33 @@ SELECT count(*) AS wrong FROM (SELECT id, - (body <@> to_bm25query('w1 w9', 'doc
     WHERE abs(f.score - p.score) > 1e-9 OR f.id IS NULL OR p.id IS NULL;
 DROP INDEX docs_again;
 
+-- The index of a column is found through joins and subqueries, but not where a column comes from several tables.
+SELECT a.id, round((d.body <@> 'unique')::numeric, 3) AS distance FROM articles AS a LEFT JOIN docs AS d ON d.id = a.id + 402 ORDER BY d.body <@> 'unique', a.id LIMIT 2;
+CREATE VIEW named AS SELECT id, body AS text_of FROM docs;
+EXPLAIN (COSTS OFF) SELECT id FROM named ORDER BY text_of <@> 'w1' LIMIT 3;
+SELECT outcome($$SELECT 1 FROM (SELECT body FROM docs UNION ALL SELECT title FROM articles) AS s ORDER BY body <@> 'w1'$$);
+DROP VIEW named;
+-- An index of some rows is taken where there is none of all.
+CREATE TABLE partly AS SELECT id, body, kind FROM docs;
+CREATE INDEX partly_some ON partly USING bm25 (body) WITH (text_config = 'simple') WHERE kind = 1;
+EXPLAIN (COSTS OFF) SELECT id FROM partly WHERE kind = 1 ORDER BY body <@> 'w1' LIMIT 3;
+CREATE INDEX partly_all ON partly USING bm25 (body) WITH (text_config = 'simple');
+EXPLAIN (COSTS OFF) SELECT id FROM partly ORDER BY body <@> 'w1' LIMIT 3;
+DROP TABLE partly;
+-- Statistics on the operator are computed for what is then no part of the query.
+CREATE STATISTICS docs_stat ON kind, (body <@> to_bm25query('w1', 'docs_body')) FROM docs;
+SELECT count(*) FROM (SELECT kind FROM docs) AS v, docs AS d WHERE d.id = 1 AND v.kind = 1 AND d.kind = v.kind;
+DROP STATISTICS docs_stat;
+-- A configuration is not dropped under its index.
+CREATE TEXT SEARCH CONFIGURATION own (COPY = simple);
+CREATE TABLE own_texts (body text);
+CREATE INDEX own_texts_body ON own_texts USING bm25 (body) WITH (text_config = 'public.own');
+REINDEX INDEX own_texts_body;
+REINDEX INDEX CONCURRENTLY own_texts_body;
+DO $$ BEGIN DROP TEXT SEARCH CONFIGURATION own; EXCEPTION WHEN dependent_objects_still_exist THEN RAISE WARNING 'it is still needed'; END $$;
+DROP TABLE own_texts;
+DROP TEXT SEARCH CONFIGURATION own;
+
 -- Partitions: a query of the whole table weighs words by all partitions.
 CREATE TABLE parts (id int, body text) PARTITION BY RANGE (id);
 CREATE TABLE parts_low PARTITION OF parts FOR VALUES FROM (0) TO (1000);
