@@ -13,6 +13,7 @@ use crate::am::heap::Table;
 use crate::am::progress;
 use crate::guc;
 use crate::storage::{WalTxn, WriteGuard, corrupt, fresh};
+use crate::threads;
 
 /// The catalog `pg_ts_config`.
 const TEXT_CONFIGS: pg_sys::Oid = pg_sys::Oid::from_u32(3602);
@@ -65,7 +66,8 @@ pub unsafe extern "C-unwind" fn ambuild(
         enter(Phase::Read);
         let (mut heap_tuples, mut bag, mut documents) = (0.0, Bag::default(), 0);
         let entry = segments::write(index, &meta, FIRST_SEGMENT, true, |writer| {
-            let mut gather = Gather::new(writer, guc::build_memory_bytes());
+            let mut gather =
+                Gather::new(writer, guc::build_memory_bytes(), threads::build_threads());
             let mut failed = None;
             let table = Table { heap, index, index_info };
             heap_tuples = table.scan(&mut |row, document| {

@@ -163,7 +163,7 @@ unsafe fn write_sealed(lock: &Lock, meta: &Meta) {
         let begun = begin(relation);
         let mut blocks = Vec::new();
         let entry = segments::write(relation, meta, begun.stamp, false, |writer| {
-            let mut gather = Gather::new(writer, guc::build_memory_bytes());
+            let mut gather = Gather::new(writer, guc::build_memory_bytes(), 1);
             let mut page_entries = Vec::new();
             let mut next = meta.sealed.head;
             // The document in several entries that was begun: no other such one comes in between.
@@ -192,7 +192,7 @@ unsafe fn write_sealed(lock: &Lock, meta: &Meta) {
                         None => {
                             let begun = (entry.row, entry.length, words.collect());
                             if let Some((row, length, words)) = open.replace(begun) {
-                                gather.push(row, length, words)?;
+                                gather.push(row, length, words.into_iter())?;
                             }
                         }
                     }
@@ -207,7 +207,7 @@ unsafe fn write_sealed(lock: &Lock, meta: &Meta) {
                 corrupt(relation, meta.sealed.head, "the write buffer ends elsewhere");
             }
             if let Some((row, length, words)) = open {
-                gather.push(row, length, words)?;
+                gather.push(row, length, words.into_iter())?;
             }
             if gather.documents() == 0 { Ok(None) } else { gather.finish().map(Some) }
         });

@@ -1,5 +1,6 @@
 //! The `bm25` access method: what it can do, and the functions the server calls. Start with `README.md` beside this.
 
+mod beside;
 mod buffer;
 mod build;
 mod check;
