@@ -137,10 +137,11 @@ $$;
 COMMENT ON FUNCTION lean.rare_runs(bigint, text) IS
     'internal: of the conditions on metrics that all have to hold the runs that the rarest leaves, if these are few; null otherwise';
 
+-- It takes milliseconds, and starting workers would take as long.
 CREATE FUNCTION lean.search_runs(
     experiment text DEFAULT NULL, filter text DEFAULT '', order_by text DEFAULT '', max_results bigint DEFAULT 1000, "offset" bigint DEFAULT 0
 ) RETURNS SETOF lean.run_summary
-    LANGUAGE plpgsql STABLE ROWS 100 SET search_path = pg_catalog, pg_temp AS $$
+    LANGUAGE plpgsql STABLE ROWS 100 SET search_path = pg_catalog, pg_temp SET max_parallel_workers_per_gather = 0 AS $$
 DECLARE
     own bigint := CASE WHEN experiment IS NOT NULL THEN (lean.find_experiment(experiment)).experiment_id END;
     found_in text := CASE WHEN experiment IS NOT NULL THEN format('r.experiment_id = %s', own)
