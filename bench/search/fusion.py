@@ -32,15 +32,18 @@ def best(scores: np.ndarray, above: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def rrf(scores: np.ndarray, k: float = 60) -> np.ndarray:
+    """By rank alone, which counts from 1."""
     return 1 / (k + 1 + np.arange(len(scores)))
 
 
 def relative_score(scores: np.ndarray) -> np.ndarray:
+    """From 0 for the last to 1 for the first."""
     spread = scores[0] - scores[-1]
     return (scores - scores[-1]) / spread if spread > 0 else np.ones_like(scores)
 
 
 def weighted(scores: np.ndarray) -> np.ndarray:
+    """In standard deviations above the last."""
     deviation = scores.std()
     return (scores - scores[-1]) / deviation if deviation > 0 else np.ones_like(scores)
 

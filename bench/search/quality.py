@@ -40,7 +40,8 @@ def load(connection, schema: str, data: Collection, access_methods: set) -> None
         for row in enumerate(data.texts):
             copy.write_row(row)
     connection.execute(
-        f"CREATE TABLE {schema}.docs AS SELECT id, body, v AS embedding FROM {schema}.texts JOIN {schema}.vectors USING (id) ORDER BY id"
+        f"CREATE TABLE {schema}.docs AS SELECT id, body, v AS embedding"
+        f" FROM {schema}.texts JOIN {schema}.vectors USING (id) ORDER BY id"
     )
     connection.execute(f"ALTER TABLE {schema}.docs ADD PRIMARY KEY (id)")
     # Ranks are computed from the tsvector of each row that has a word: stored, or it would be made anew every time.
@@ -50,7 +51,9 @@ def load(connection, schema: str, data: Collection, access_methods: set) -> None
     connection.execute(f"CREATE INDEX docs_gin ON {schema}.docs USING gin (words)")
     if "bm25" in access_methods:
         for name, column in (("docs_bm25", "words"), ("docs_text", "body")):
-            connection.execute(f"CREATE INDEX {name} ON {schema}.docs USING bm25 ({column}) WITH (text_config = 'english')")
+            connection.execute(
+                f"CREATE INDEX {name} ON {schema}.docs USING bm25 ({column}) WITH (text_config = 'english')"
+            )
     connection.execute(f"CREATE INDEX docs_hnsw ON {schema}.docs USING hnsw (embedding vector_cosine_ops)")
     connection.execute(f"VACUUM ANALYZE {schema}.docs")
 
@@ -60,7 +63,8 @@ def tokens(connection, texts: list[str]) -> list[list[str]]:
     found = []
     for start in range(0, len(texts), 2000):
         found += connection.execute(
-            "SELECT coalesce((SELECT array_agg(lexeme) FROM unnest(to_tsvector('english', t)) AS w, unnest(positions) AS p), '{}')"
+            "SELECT coalesce((SELECT array_agg(lexeme)"
+            " FROM unnest(to_tsvector('english', t)) AS w, unnest(positions) AS p), '{}')"
             " FROM unnest(%s::text[]) WITH ORDINALITY AS u (t, n) ORDER BY n",
             [texts[start : start + 2000]],
         ).fetchall()

@@ -25,7 +25,10 @@ SEARCH = {
 def questions(texts: list[str], stop_words: set[str]) -> list[str]:
     """Two to four words of one document, of which one is common and the others are not."""
     dice = random.Random(7)
-    documents = [[w for w in dict.fromkeys(re.findall(r"[a-z]{2,}", text.lower())) if w not in stop_words] for text in texts]
+    documents = [
+        [word for word in dict.fromkeys(re.findall(r"[a-z]{2,}", text.lower())) if word not in stop_words]
+        for text in texts
+    ]
     counts = Counter(word for document in documents for word in document)
     common = {word for word, count in counts.items() if count > COMMON * len(texts)}
     found = []
@@ -42,9 +45,12 @@ def questions(texts: list[str], stop_words: set[str]) -> list[str]:
 
 def stop_words(connection) -> set[str]:
     """Words that the configuration drops."""
-    words = {w for row in connection.execute("SELECT word FROM ts_stat('SELECT to_tsvector(''simple'', body) FROM speed.texts') WHERE ndoc > 50").fetchall() for w in row}  # fmt: skip
+    words = connection.execute(
+        f"SELECT array_agg(word ORDER BY word) FROM ts_stat('SELECT to_tsvector(''simple'', body) FROM {SCHEMA}.texts')"
+        " WHERE ndoc > 50"
+    ).fetchone()[0]
     rows = connection.execute(
-        "SELECT w FROM unnest(%s::text[]) AS w WHERE to_tsvector('english', w) = ''", [sorted(words)]
+        "SELECT w FROM unnest(%s::text[]) AS w WHERE to_tsvector('english', w) = ''", [words or []]
     ).fetchall()
     return {row[0] for row in rows}
 
@@ -69,15 +75,16 @@ def load(connection, options) -> None:
     connection.execute(
         f"CREATE TABLE {SCHEMA}.spare AS SELECT a.id, body, to_tsvector('english', body) AS words FROM ("
         " SELECT a.id, left(a.body, length(a.body) / 2) || ' ' || right(b.body, length(b.body) / 2) AS body"
-        f" FROM {SCHEMA}.texts AS a JOIN {SCHEMA}.texts AS b ON b.id = (a.id + 1) %% {len(texts)} WHERE a.id < {options.inserts}) AS a"
-        .replace("%%", "%")
+        f" FROM {SCHEMA}.texts AS a JOIN {SCHEMA}.texts AS b ON b.id = (a.id + 1) % {len(texts)}"
+        f" WHERE a.id < {options.inserts}) AS a"
     )
     connection.execute(f"ALTER TABLE {SCHEMA}.spare ADD PRIMARY KEY (id)")
     connection.execute(f"CREATE TABLE {SCHEMA}.queries (id integer PRIMARY KEY, body text, any_word tsquery)")
     asked = questions(texts, stop_words(connection))
     with connection.cursor() as cursor:
         cursor.executemany(
-            f"INSERT INTO {SCHEMA}.queries VALUES (%s, %s, (SELECT string_agg(quote_literal(lexeme), ' | ')::tsquery FROM unnest(to_tsvector('english', %s))))",
+            f"INSERT INTO {SCHEMA}.queries VALUES (%s, %s, (SELECT string_agg(quote_literal(lexeme), ' | ')::tsquery"
+            " FROM unnest(to_tsvector('english', %s))))",
             [(number, text, text) for number, text in enumerate(asked)],
         )
     connection.execute("VACUUM ANALYZE")
@@ -140,7 +147,8 @@ def run(server, database: str, options, say) -> list[dict]:
     results = {engine: {"engine": engine, **build(server, database, engine, options)} for engine in engines}
     for engine in engines:
         check_plan(server, database, engine, settings)
-        say(f"speed: {engine} built in {results[engine]['build_seconds']:.2f} s, {results[engine]['index_bytes'] / 1e6:.1f} MB")
+        result = results[engine]
+        say(f"speed: {engine} built in {result['build_seconds']:.2f} s, {result['index_bytes'] / 1e6:.1f} MB")
     for phase in ("search", "inserted"):
         if phase == "inserted":
             for engine in engines:

@@ -44,7 +44,8 @@ def speed(results: list[dict]) -> str:
         ratio = f"{values[1] / values[0]:.2f}" if form and len(values) == 2 else ""
         rows.append([name, "", *(form.format(v) if form else share(v) for v in values), ratio])
     header = ["", "", *(result["engine"] for result in results), *(["bm25 / gin"] if len(results) == 2 else [""])]
-    return f"Ten best of {first['docs']:,} short documents, two to four words, one of them common\n" + table(header, rows)
+    title = f"Ten best of {first['docs']:,} short documents, two to four words, one of them common"
+    return title + "\n" + table(header, rows)
 
 
 def fusion(results: list[dict]) -> str:
