@@ -80,7 +80,7 @@ def run(server, address, engines: list[str], roots: dict[str, list[int]], option
     )
     histories = {}
     for engine, peer in peers.items():
-        run = peer.start(EXPERIMENT)
+        run = peer.start("history")
         for first in range(0, HISTORY, 1_000):
             peer.log(run, peer.batch([("loss", 1 / (1 + n), n, START_MS + n) for n in range(first, first + 1_000)]))
         if len(peer.history(run, "loss")) != HISTORY:
