@@ -2,7 +2,8 @@
 //! computes `<@>` for it, as a column of the result, and would parse the document again, which takes longer than the
 //! search; so the operator asks here first whether the document is that of the row just given.
 //!
-//! That is not guessed: the document must lie in the page that the row is on, within the version of the row that the scan's
+//! The answer is good while the scan lasts: afterwards the same words may weigh more or less. That the document is that of the
+//! row is not guessed: the document must lie in the page that the row is on, within the version of the row that the scan's
 //! address leads to, as the value of the column that the index is on.
 
 use std::cell::RefCell;
@@ -21,6 +22,8 @@ struct Given {
     column: i16,
     row: Tid,
     distance: f64,
+    /// When the statement began. A scan whose statement failed is not ended.
+    statement: i64,
 }
 
 thread_local! {
@@ -43,9 +46,23 @@ pub unsafe fn remember(
         let index = &*(*relation).rd_index;
         (index.indrelid, *index.indkey.values.as_ptr())
     };
-    let given = Given { index: named, query: Rc::clone(query), table, column, row, distance };
+    let given = Given {
+        index: named,
+        query: Rc::clone(query),
+        table,
+        column,
+        row,
+        distance,
+        // SAFETY: reads a number of this backend's.
+        statement: unsafe { pg_sys::GetCurrentStatementStartTimestamp() },
+    };
     // The values of an index on an expression lie nowhere.
     LAST.with_borrow_mut(|last| *last = (column > 0).then_some(given));
+}
+
+/// Forgets the row: a scan ends.
+pub fn forget() {
+    LAST.take();
 }
 
 /// The distance of a document to a query, if it is that of the row given last.
@@ -55,7 +72,9 @@ pub unsafe fn remember(
 pub unsafe fn distance(index: pg_sys::Oid, query: &[u8], document: pg_sys::Datum) -> Option<f64> {
     LAST.with_borrow(|last| {
         let last = last.as_ref()?;
-        let is_asked = last.index == index && *last.query == *query;
+        // SAFETY: reads a number of this backend's.
+        let statement = unsafe { pg_sys::GetCurrentStatementStartTimestamp() };
+        let is_asked = last.index == index && last.statement == statement && *last.query == *query;
         // SAFETY: as the caller promises.
         (is_asked && unsafe { is_of(last, document.cast_mut_ptr()) }).then_some(last.distance)
     })

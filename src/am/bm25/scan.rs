@@ -101,7 +101,9 @@ pub unsafe extern "C-unwind" fn amgettuple(
 
 /// Ends a scan.
 #[pg_guard]
-pub unsafe extern "C-unwind" fn amendscan(_scan: pg_sys::IndexScanDesc) {}
+pub unsafe extern "C-unwind" fn amendscan(_scan: pg_sys::IndexScanDesc) {
+    given::forget();
+}
 
 /// Reads the query.
 unsafe fn start(scan: pg_sys::IndexScanDesc) -> Search {
