@@ -74,9 +74,9 @@ BEGIN
         RAISE EXCEPTION 'schema "%" does not exist', schema
             USING ERRCODE = 'invalid_schema_name', HINT = 'Name the schema that MLflow''s tables are in, such as public.';
     END IF;
-    SELECT string_agg(t, ', ') INTO missing FROM unnest(ARRAY['alembic_version', 'experiments', 'experiment_tags', 'runs', 'metrics', 'params', 'tags',
+    SELECT string_agg(t, ', ' ORDER BY place) INTO missing FROM unnest(ARRAY['alembic_version', 'experiments', 'experiment_tags', 'runs', 'metrics', 'params', 'tags',
             'datasets', 'inputs', 'input_tags', 'registered_models', 'registered_model_tags', 'registered_model_aliases', 'model_versions',
-            'model_version_tags']) AS t
+            'model_version_tags']) WITH ORDINALITY AS u (t, place)
         WHERE NOT EXISTS (SELECT FROM pg_class AS c WHERE c.relnamespace = namespace AND c.relname = t AND c.relkind IN ('r', 'p', 'f'));
     IF missing IS NOT NULL THEN
         RAISE EXCEPTION 'schema "%" is not MLflow''s: it has no table %', schema, missing
