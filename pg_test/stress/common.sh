@@ -42,6 +42,7 @@ finished_load() {
     wait "$loader" || { cat "$CLUSTER_ROOM/load.log"; die "the load met an error"; }
   done
   LOADERS=()
+  ! grep -q 'WARNING' "$CLUSTER_ROOM/load.log" || { cat "$CLUSTER_ROOM/load.log"; die "the load met a warning"; }
   # pgbench goes on with the other clients after one has aborted.
   ! grep -q 'aborted' "$CLUSTER_ROOM/load.log" || { cat "$CLUSTER_ROOM/load.log"; die "a client of the load aborted"; }
 }

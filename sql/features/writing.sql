@@ -399,6 +399,8 @@ DECLARE
 BEGIN
     "to" := least("to", statement_timestamp());
     FOR g IN SELECT * FROM lean.online_groups(source) LOOP
+        -- One at a time, and before any online row is locked: the row below is not there the first time.
+        PERFORM pg_advisory_xact_lock(hashtextextended(format('lean.feature_materialization %s@%s', g.name, g.version), 0));
         SELECT * INTO last FROM lean.feature_materialization AS m
             WHERE (m.group_name, m.group_version, m.system_identifier) = (g.name, g.version, this_cluster) FOR UPDATE;
         snapshot := pg_current_snapshot();

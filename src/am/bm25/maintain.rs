@@ -70,7 +70,8 @@ impl Lock {
     unsafe fn try_now(relation: pg_sys::Relation) -> Option<Lock> {
         // SAFETY: as the caller promises.
         let got = unsafe { pg_sys::ConditionalLockPage(relation, META_BLOCK, Lock::MODE) };
-        got.then_some(Lock { relation })
+        // Not `then_some`: a lock that was not got must not be dropped.
+        got.then(|| Lock { relation })
     }
 }
 
